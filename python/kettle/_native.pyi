@@ -1111,6 +1111,40 @@ def handle_classes(
 ) -> tuple[type[asyncio.Handle], type[asyncio.TimerHandle]]:
     """Subclasses of asyncio's two that the native half of a loop makes, runs and cancels; the same two each time."""
 
+def stream_transport(cls: type[_T], /) -> type[_T]:
+    """Adds the methods that are called for every event to the class of transports, which has a slot
+    `_kettle_stream`."""
+
+def accept(listener: int) -> tuple[int, Any] | None:
+    """Accepts a connection. Returns its descriptor, which belongs to the caller, and for an internet socket the address
+    of the peer; or None if no connection waits."""
+
+@final
+class Stream:
+    """The native half of a transport."""
+
+    def __new__(cls, sock: Any) -> Self: ...
+    def __len__(self) -> int: ...
+    def clear(self) -> None:
+        """Drops what waits to be sent."""
+
+    def connect(self, protocol: Any, is_buffered: bool) -> None:
+        """The protocol, and whether it supplies the memory for what is read."""
+
+    protocol: Any
+    sock: Any
+    empty_waiter: Any
+    closing: bool
+    paused: bool
+    eof: bool
+    lost: int
+    @property
+    def most(self) -> int:
+        """The largest size of a read."""
+
+    @most.setter
+    def most(self, most: int, /) -> None: ...
+
 class EventLoop:
     """The native half of `kettle.asyncio.EventLoop`, which comes before asyncio's own loop in the order of classes."""
 

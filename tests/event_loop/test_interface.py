@@ -1,6 +1,7 @@
 """Which methods of the loop are whose, what it relies on in asyncio, and how programs get such a loop."""
 
 import asyncio
+import asyncio.selector_events
 import asyncio.unix_events
 import inspect
 import subprocess
@@ -10,6 +11,8 @@ import pytest
 
 import kettle.asyncio
 from kettle import _native
+from kettle.asyncio._connections import Connections
+from kettle.asyncio._transports import _SelectorSocketTransport
 
 NATIVE = {
     *("time", "get_debug", "is_running", "is_closed", "stop", "fileno"),
@@ -23,7 +26,15 @@ NATIVE = {
 OURS = {
     *("run_forever", "close", "remove_signal_handler"),
     *("_make_self_pipe", "_close_self_pipe", "_csock", "_read_from_self", "_ready"),
-    *("_run_forever_setup", "_run_forever_cleanup", "_make_socket_transport"),
+    *("_run_forever_setup", "_run_forever_cleanup"),
+}
+# The same for connections: of the loop, and of a transport.
+CONNECTIONS = {"_make_socket_transport", "_make_ssl_transport", "_accept_connection"}
+NATIVE_OF_TRANSPORT = {"write", "is_closing", "get_write_buffer_size", "_read_ready", "_write_ready"}
+# What a transport uses of asyncio's.
+RELIED_ON_BY_TRANSPORT = {
+    *("_read_ready__on_eof", "_fatal_error", "_force_close", "_call_connection_lost", "_add_reader"),
+    *("_maybe_pause_protocol", "_maybe_resume_protocol", "_make_empty_waiter", "_reset_empty_waiter", "__del__"),
 }
 # What both halves of the loop use of asyncio's, which are not public.
 RELIED_ON = {
@@ -34,6 +45,7 @@ RELIED_ON = {
         "_ensure_fd_no_transport",
         "_start_serving",
         "_stop_serving",
+        "_accept_connection2",
     ),
 }
 
@@ -58,6 +70,16 @@ def test_whose_methods_are_whose():
     assert names(kettle.asyncio.EventLoop) == OURS | quick | creating | private
     for name in NATIVE - quick:
         assert home(name) is _native.EventLoop, name
+    assert {name for name in names(Connections) if name[:5] != "_abc_"} == CONNECTIONS
+
+
+def test_the_methods_of_transports_are_there():
+    theirs = asyncio.selector_events._SelectorSocketTransport
+    for name in RELIED_ON_BY_TRANSPORT:
+        assert getattr(theirs, name), name
+    for name in NATIVE_OF_TRANSPORT:
+        assert not inspect.isfunction(vars(_SelectorSocketTransport)[name]), name
+    assert issubclass(_SelectorSocketTransport, theirs)
 
 
 def test_all_else_is_asyncios_and_there():

@@ -5,7 +5,10 @@
 //! This module only copies such bytes, so with an unsynchronised writer a copy may be a mixture of old and new bytes,
 //! as with every other reader of the buffer protocol, and nothing worse.
 
+use std::cell::RefCell;
 use std::ffi::c_int;
+use std::io;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use pyo3::buffer::PyUntypedBuffer;
@@ -83,6 +86,78 @@ pub(crate) fn to_bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py
         copy(py, bytes, move |from| to.at(0).copy_from_nonoverlapping(from.as_ptr(), from.len()));
         Ok(object.cast_into_unchecked())
     }
+}
+
+/// What a function writes to memory that it is given: how many bytes, from the beginning on. It does not call Python.
+type Received = io::Result<usize>;
+
+/// The size of the memory that all connections of a thread share.
+const SHARED: usize = 256 * 1024;
+
+thread_local! {
+    static ROOM: RefCell<Box<[MaybeUninit<u8>]>> = RefCell::new(Box::new_uninit_slice(SHARED));
+}
+
+/// A `bytes` object with at most `most` bytes, copied from shared memory: so a small object is all that is allocated.
+///
+/// # Errors
+/// Those of `receive`, and inside MemoryError.
+#[inline]
+pub(crate) fn receive_shared<'py>(
+    py: Python<'py>,
+    most: usize,
+    receive: impl FnOnce(&mut [MaybeUninit<u8>]) -> Received,
+) -> io::Result<PyResult<Bound<'py, PyBytes>>> {
+    ROOM.with_borrow_mut(|room| {
+        let room = &mut room[..most.min(SHARED)];
+        let count = receive(room)?;
+        assert!(count <= room.len(), "more was received than there is room for");
+        // SAFETY: so many bytes were written.
+        Ok(new_bytes(py, unsafe { std::slice::from_raw_parts(room.as_ptr().cast::<u8>(), count) }))
+    })
+}
+
+/// A `bytes` object into which at most `size` bytes are received directly.
+///
+/// # Errors
+/// As those of [`receive_shared`].
+pub(crate) fn receive_exact<'py>(
+    py: Python<'py>,
+    size: usize,
+    receive: impl FnOnce(&mut [MaybeUninit<u8>]) -> Received,
+) -> io::Result<PyResult<Bound<'py, PyBytes>>> {
+    // SAFETY: a new object of that length, which no one else has yet; its content is not read before it is written.
+    unsafe {
+        let object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size as ffi::Py_ssize_t);
+        let object = match Bound::from_owned_ptr_or_err(py, object) {
+            Ok(object) => object.cast_into_unchecked::<PyBytes>(),
+            Err(e) => return Ok(Err(e)),
+        };
+        let start = ffi::PyBytes_AsString(object.as_ptr()).cast::<u8>();
+        let count = receive(std::slice::from_raw_parts_mut(start.cast::<MaybeUninit<u8>>(), size))?;
+        assert!(count <= size, "more was received than there is room for");
+        match count == size {
+            true => Ok(Ok(object)),
+            false => Ok(new_bytes(py, std::slice::from_raw_parts(start, count))),
+        }
+    }
+}
+
+/// Receives into a view.
+///
+/// # Errors
+/// TypeError if it is read-only or not in one piece; inside those of `receive`.
+pub(crate) fn receive_into(
+    view: &PyUntypedBuffer,
+    receive: impl FnOnce(&mut [MaybeUninit<u8>]) -> Received,
+) -> PyResult<Received> {
+    if view.readonly() || !view.is_c_contiguous() {
+        return Err(PyTypeError::new_err("a read-write, contiguous bytes-like object is required"));
+    }
+    let start = view.buf_ptr().cast::<MaybeUninit<u8>>();
+    // SAFETY: a contiguous view is so many bytes from its pointer on, which stay while `view` is borrowed; nothing but
+    // bytes is written there.
+    Ok(receive(unsafe { std::slice::from_raw_parts_mut(start, view.len_bytes()) }))
 }
 
 fn copy(py: Python<'_>, bytes: &[u8], write: impl FnOnce(&[u8]) + Send) {

@@ -68,7 +68,7 @@ mod _native {
     #[pymodule_export]
     use super::event::Event;
     #[pymodule_export]
-    use super::event_loop::EventLoop;
+    use super::event_loop::{EventLoop, Stream, accept};
     #[pymodule_export]
     use super::importer::Importer;
     #[pymodule_export]
@@ -79,6 +79,8 @@ mod _native {
     use super::methods::handle_classes::handle_classes;
     #[pymodule_export]
     use super::methods::scopes::is_guarded;
+    #[pymodule_export]
+    use super::methods::streams::stream_transport;
     #[pymodule_export]
     use super::methods::{Glance, LockMaker, is_layout_known, quicken};
     #[pymodule_export]

@@ -25,7 +25,9 @@ mod objects;
 mod ours;
 mod scheduling;
 pub(crate) mod scopes;
+pub(crate) mod sockets;
 mod spare;
+pub(crate) mod streams;
 mod threads;
 
 use std::any::Any;
@@ -35,7 +37,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyMethodDef, PyMethodDefPointer};
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyString, PyType};
 use pyo3::{PyClass, PyTypeInfo};
 
 pub(crate) use attached::{Attached, AttachedLock};
@@ -160,6 +162,17 @@ fn put_over(
     if !cls.getattr(name)?.is(replaced) {
         return Ok(());
     }
+    define(cls, c_name, call, flags, doc)
+}
+
+/// Adds one method to `cls`, in place of what it inherits.
+fn define(
+    cls: &Bound<'_, PyType>,
+    c_name: &'static CStr,
+    call: PyMethodDefPointer,
+    flags: i32,
+    doc: &'static CStr,
+) -> PyResult<()> {
     // The descriptor refers to its definition for as long as the class lives, which is until the process ends.
     let def = Box::leak(Box::new(PyMethodDef {
         ml_name: c_name.as_ptr(),
@@ -169,7 +182,7 @@ fn put_over(
     }));
     // SAFETY: `cls` is a type and `def` stays; what comes back is a new reference or NULL with an exception set.
     let method = unsafe { Bound::from_owned_ptr_or_err(cls.py(), ffi::PyDescr_NewMethod(cls.as_type_ptr(), def))? };
-    cls.setattr(name, method)
+    cls.setattr(PyString::intern(cls.py(), &c_name.to_string_lossy()), method)
 }
 
 /// The object behind a `self` argument.

@@ -1,8 +1,8 @@
 """`EventLoop`: the running Python's own loop, with native sleep, callbacks, timers and descriptors.
 
 The native base class comes first in the method resolution order, so its methods are used in place of asyncio's.
-Everything else (connections, servers, TLS, subprocesses, signals, executors, the reporting of exceptions) is the code
-of the running Python's asyncio.
+Everything else (servers, TLS, datagrams, subprocesses, signals, executors, the reporting of exceptions) is the code of
+the running Python's asyncio; connections are in `_connections`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,16 @@ import threading
 from typing import TYPE_CHECKING, Any, cast
 
 from kettle._core import native
+from kettle.asyncio._connections import Connections
 from kettle.asyncio._signals import WakeUp
-from kettle.asyncio._transports import _SelectorSocketTransport
 from kettle.asyncio._views import Ready, Watched
 
 __all__ = ["EventLoop", "Handle", "TimerHandle", "new_event_loop"]
 
 if TYPE_CHECKING:
     from asyncio import Handle, TimerHandle
-
-    _Standard = asyncio.SelectorEventLoop
 else:
     Handle, TimerHandle = native.handle_classes(asyncio.Handle, asyncio.TimerHandle)
-    _Standard = asyncio.SelectorEventLoop
 
 if os.environ.get("KETTLE_EPOLL_PWAIT2") == "0":
     native.EventLoop._kettle_avoid_nanoseconds()
@@ -56,12 +53,11 @@ def _show(loop: EventLoop) -> None:
 
 
 @native.quicken
-class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
+class EventLoop(native.EventLoop, Connections):  # type: ignore[misc]
     """asyncio's event loop on a native core. See docs/asyncio.md."""
 
     # asyncio's, without types.
     _check_running: Any
-    _ensure_fd_no_transport: Any
     _set_coroutine_origin_tracking: Any
     _asyncgen_firstiter_hook: Any
     _asyncgen_finalizer_hook: Any
@@ -148,10 +144,6 @@ class EventLoop(native.EventLoop, _Standard):  # type: ignore[misc]
             self._kettle_clear()
         else:
             super().close()
-
-    def _make_socket_transport(self, sock: Any, protocol: Any, waiter: Any = None, **options: Any) -> asyncio.Transport:
-        self._ensure_fd_no_transport(sock)
-        return _SelectorSocketTransport(self, sock, protocol, waiter, **options)
 
     # ------------------------------------------------------------ signals
 

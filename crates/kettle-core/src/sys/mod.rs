@@ -21,6 +21,7 @@
 //! * [`epoll`]: waiting for many descriptors, each reported for as long as it is ready.
 //! * [`eventfd`], [`timerfd`]: descriptors that a thread, or the clock, makes readable.
 //! * [`socket`]: sockets that keep records whole, streams, and waiting for any of several descriptors.
+//! * [`stream`]: connected and listening sockets of an event loop.
 
 pub mod owner;
 
@@ -29,7 +30,7 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub use linux::{
     child, clock, descriptor, doorbell, early, epoll, eventfd, futex, limits, memory, process, reopen, resource,
-    signal, socket, thread, timerfd,
+    signal, socket, stream, thread, timerfd,
 };
 
 #[cfg(not(target_os = "linux"))]

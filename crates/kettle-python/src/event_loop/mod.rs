@@ -11,14 +11,20 @@
 //! | `readers` | callbacks for descriptors |
 //! | `turn` | one turn, and its sleep |
 //! | `by_parts` | the parts of a turn, for programs that make turns of their own |
+//! | `stream` | the native half of a transport; `reading` and `writing` are its work |
+//! | `listener` | accepting connections |
 //!
 //! **The lock of the parts is never held while Python runs**, and dropping a reference may run Python: handles are
 //! moved out of the lock before they are dropped.
 
 mod by_parts;
+mod listener;
 mod readers;
+mod reading;
 mod scheduling;
+mod stream;
 mod turn;
+mod writing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -31,6 +37,9 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 use pyo3::types::{PyDict, PyTuple};
+
+pub(crate) use listener::accept;
+pub(crate) use stream::Stream;
 
 use crate::errors;
 use crate::methods::handle::Handle;

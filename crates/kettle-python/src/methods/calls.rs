@@ -24,6 +24,12 @@ unsafe extern "C-unwind" {
         count: usize,
         names: *mut ffi::PyObject,
     ) -> *mut ffi::PyObject;
+    fn PyObject_VectorcallMethod(
+        name: *mut ffi::PyObject,
+        args: *const *mut ffi::PyObject,
+        count: usize,
+        names: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
     fn PyObject_CallObject(callable: *mut ffi::PyObject, args: *mut ffi::PyObject) -> *mut ffi::PyObject;
     fn PyObject_RichCompareBool(a: *mut ffi::PyObject, b: *mut ffi::PyObject, operation: c_int) -> c_int;
     fn PyIter_Next(iterator: *mut ffi::PyObject) -> *mut ffi::PyObject;
@@ -112,6 +118,24 @@ pub(crate) fn call_method<'py>(
     args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     call_all(&object.getattr(name)?, &args.into_pyobject(object.py()).map_err(Into::into)?)
+}
+
+/// `object.name(arg)`, without making the bound method or a tuple.
+#[inline(always)]
+pub(crate) fn call_method_one<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+    arg: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    // The called function may use the place before the first argument.
+    let mut args = [std::ptr::null_mut(), object.as_ptr(), arg.as_ptr()];
+    let (name, first) = (name.as_ptr(), args.as_mut_ptr());
+    // SAFETY: all are alive; what comes back is a new reference or NULL with an exception set.
+    unsafe {
+        let count = 2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+        let call = || PyObject_VectorcallMethod(name, first.add(1), count, std::ptr::null_mut());
+        Bound::from_owned_ptr_or_err(object.py(), outlived(call))
+    }
 }
 
 /// Drops a reference, which may run a destructor.

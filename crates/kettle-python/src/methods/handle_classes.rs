@@ -53,7 +53,7 @@ static SPARE_TIMERS: Spare = Spare::new();
 static IS_RUN_REPLACED: AtomicBool = AtomicBool::new(false);
 
 /// The offset of the slot `name`, which `class` itself defines.
-fn offset(class: &Bound<'_, PyType>, name: &str) -> PyResult<isize> {
+pub(super) fn offset(class: &Bound<'_, PyType>, name: &str) -> PyResult<isize> {
     let member = class.getattr(name)?;
     // SAFETY: the type of such an object says what it is, and its definition lives as long as the class.
     let (kind, offset) = unsafe {

@@ -13,5 +13,6 @@ pub mod reopen;
 pub mod resource;
 pub mod signal;
 pub mod socket;
+pub mod stream;
 pub mod thread;
 pub mod timerfd;
