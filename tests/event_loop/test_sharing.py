@@ -26,7 +26,11 @@ def no_switches():
 def compete(loop, begin, compute, go, seconds=0.02):
     """Starts a thread that keeps the GIL from the loop for a while, and then computes as soon as it is let to."""
 
+    started = threading.Event()
+
     def work():
+        # The loop sets the event with the GIL, and next lets go of it in order to wait for something to do.
+        started.wait()
         loop.call_soon_threadsafe(begin)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -34,8 +38,12 @@ def compete(loop, begin, compute, go, seconds=0.02):
         go.wait()
         compute()
 
+    def start():
+        thread.start()
+        started.set()
+
     thread = threading.Thread(target=work)
-    loop.call_soon(thread.start)
+    loop.call_soon(start)
     return thread
 
 
