@@ -182,7 +182,7 @@ impl Job {
 
     /// Returns whether the submitter waits for the outcomes of several tasks at once.
     pub(super) fn waits_for_several(&self) -> bool {
-        self.want == Want::All && self.tasks.pending.count() > 1
+        matches!(self.want, Want::All | Want::Room(_)) && self.tasks.pending.count() > 1
     }
 
     /// Sets what is waited for. Returns false if it is there already.
