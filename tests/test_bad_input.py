@@ -104,6 +104,24 @@ def test_an_open_file_is_not_copied(tmp_path):
         assert queue.empty()
 
 
+def test_a_view_of_memory_is_not_copied():
+    """The receiver would get bytes, and what it writes there would be lost."""
+    queue, view = mp.Queue(), memoryview(bytearray(8))
+    for obj in view, [1, {"view": view}], lambda: view:
+        with pytest.raises(TypeError, match="cannot pickle memoryview objects") as caught:
+            queue.put(obj)
+        assert "Send a copy, bytes(view)" in "".join(caught.value.__notes__)
+    assert queue.empty()
+
+
+def test_views_of_a_dict_are_copied():
+    queue = mp.Queue()
+    views = {1: "a"}.keys(), {1: "a"}.values(), {1: "a"}.items()
+    for view in views:
+        queue.put(view)
+    assert [list(queue.get()) for _ in views] == [[1], ["a"], [(1, "a")]]
+
+
 @pytest.mark.parametrize("module", [mp, kettle.threading])
 @pytest.mark.parametrize("timeout, error", [("soon", TypeError), (math.nan, ValueError)])
 def test_a_condition_after_a_bad_timeout(module, timeout, error):

@@ -304,6 +304,8 @@ def _cure(culprit: object) -> str:
         return "Send a list, list(...), or a function that creates the generator."
     if isinstance(culprit, types.CoroutineType):
         return "Send the function and its arguments, and run it there: asyncio.run(function(...))."
+    if isinstance(culprit, memoryview):
+        return "Send a copy, bytes(view), or the object whose memory this is a view of."
     if isinstance(culprit, io.IOBase):
         return "Send the path, and open the file there."
     if isinstance(culprit, types.ModuleType):
