@@ -81,7 +81,7 @@ except ValueError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    unknown = "cannot find context for 'a third': available are 'fork', 'spawn' and 'forkserver'"
+    unknown = "cannot find context for 'a third': method must be 'fork', 'spawn' or 'forkserver'"
     assert (done.stdout, done.stderr) == (f"True\nanother True\n{unknown}\n", "")
 
 

@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-__all__ = ["arguments", "must_be_callable", "must_be_iterable", "seconds", "shown", "whole"]
+__all__ = [
+    "arguments",
+    "must_be_callable",
+    "must_be_iterable",
+    "must_be_text",
+    "no_lock",
+    "seconds",
+    "shown",
+    "whole",
+]
 
 
 def shown(value: object) -> str:
@@ -61,6 +70,17 @@ def must_be_callable(name: str, value: Any) -> None:
     """Raises TypeError if the value is neither callable nor None."""
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be a callable (for example a function), not {shown(value)}")
+
+
+def must_be_text(name: str, value: Any) -> None:
+    """Raises TypeError if the value is neither text nor None."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be text or None, not {shown(value)}")
+
+
+def no_lock(name: str, value: Any, missing: str) -> AttributeError:
+    """Returns the error for a value that lacks this method of a lock."""
+    return AttributeError(f"{name} must be a lock, not {shown(value)}, which has no method {missing!r}")
 
 
 def must_be_iterable(name: str, value: Any) -> None:

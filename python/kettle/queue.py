@@ -228,6 +228,9 @@ class Queue(_Base[T], _standard.Queue):  # type: ignore[type-arg]
 
     def __init__(self, maxsize: int = 0, *, name: str | None = None) -> None:
         if name is not None:
+            from kettle import _parameters  # not imported for queues without a name
+
+            _parameters.must_be_text("name", name)
             self.name = name
         if self._kettle_begin(self._kettle_order, maxsize):
             self._kettle_move_into(_Outside(None))

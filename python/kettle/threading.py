@@ -181,6 +181,15 @@ def _described(lock: Lock | RLock) -> str:
     return f"{'locked' if lock.locked() else 'unlocked'} {kind.__module__}.{kind.__qualname__} object{name}"
 
 
+def _text(name: Any) -> str:
+    """Returns the name of a primitive. Raises TypeError if it is not text."""
+    if not isinstance(name, str):
+        from kettle import _parameters
+
+        _parameters.must_be_text("name", name)
+    return name
+
+
 def _told(primitive: Any, state: str) -> str:
     kind = type(primitive)
     return f"<{kind.__module__}.{kind.__qualname__} at {id(primitive):#x}: {state}>"
@@ -209,7 +218,7 @@ class Semaphore(Copied, AwaitAcquire, native.HeapSemaphore, _standard.Semaphore)
         if self._kettle_begin(value if type(value) is int else _permits(value), False):
             self._kettle_forget()
         if name is not None:
-            self.name = name
+            self.name = _text(name)
 
     def __repr__(self) -> str:
         return _told(self, f"value={self._value}")
@@ -281,7 +290,7 @@ class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):  # type: ignore[m
         if self._kettle_begin(value if type(value) is int else _permits(value), True):
             self._kettle_forget()
         if name is not None:
-            self.name = name
+            self.name = _text(name)
 
     def __repr__(self) -> str:
         return _told(self, f"value={self._value}/{self._initial_value}")
@@ -320,14 +329,19 @@ class Condition(Copied, AwaitNotify, native.HeapCondition, _standard.Condition):
     def __init__(self, lock: Any = None, *, name: str | None = None) -> None:
         if lock is None:
             lock = RLock()
+        try:
+            self.acquire: Callable[..., bool] = lock.acquire
+            self.release: Callable[[], None] = lock.release
+        except AttributeError as error:
+            from kettle import _parameters
+
+            raise _parameters.no_lock("lock", lock, error.name) from None
         self._lock = lock
-        self.acquire: Callable[..., bool] = lock.acquire
-        self.release: Callable[[], None] = lock.release
         if hasattr(lock, "locked"):
             self.locked: Callable[[], bool] = lock.locked
         self._kettle_begin(lock, type(lock) is RLock or type(lock) is _LockClass)
         if name is not None:
-            self.name = name
+            self.name = _text(name)
 
     @classmethod
     def _kettle_is_different(cls) -> bool:

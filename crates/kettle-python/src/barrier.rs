@@ -80,7 +80,7 @@ impl Barrier {
     #[pyo3(signature = (parties=1, action=None, timeout=None, *, name=None, _token=None))]
     fn new(
         #[pyo3(from_py_with = parameters::parties)] parties: i64,
-        action: Option<Py<PyAny>>,
+        #[pyo3(from_py_with = parameters::action)] action: Option<Py<PyAny>>,
         #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
         name: Option<String>,
         _token: Option<&[u8]>,
@@ -116,7 +116,7 @@ impl Barrier {
     fn _kettle_configure(
         &self,
         py: Python<'_>,
-        action: Option<Py<PyAny>>,
+        #[pyo3(from_py_with = parameters::action)] action: Option<Py<PyAny>>,
         #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
     ) {
         let settings = Settings { action, timeout };

@@ -1,6 +1,7 @@
 //! Conversion of arguments, and the errors for wrong ones: the parameter's name, what it must be, and what it was. For
 //! `from_py_with`.
 
+use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -61,7 +62,54 @@ macro_rules! whole_numbers {
         )*
     };
 }
-whole_numbers!(value, n, parties, max, maxsize);
+whole_numbers!(value, n, parties, max, maxsize, offset);
+
+/// A number of bytes, or None for all.
+pub(crate) fn size(value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
+    whole_or_none(value, "size")
+}
+
+/// The greatest number of bytes, or None for any.
+pub(crate) fn maxlength(value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
+    whole_or_none(value, "maxlength")
+}
+
+fn whole_or_none(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<i64>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    value.extract().map(Some).map_err(|e| refused(value, name, "a whole number or None", e))
+}
+
+/// What reports call an object; None if it has no name.
+pub(crate) fn name(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    value.extract().map(Some).map_err(|e| refused(value, "name", "text or None", e))
+}
+
+/// What the last party at a barrier calls; None if nothing.
+pub(crate) fn action(value: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    callable(value, "action")?;
+    Ok(Some(value.clone().unbind()))
+}
+
+/// Raises TypeError if the value cannot be called.
+pub(crate) fn callable(value: &Bound<'_, PyAny>, name: &str) -> PyResult<()> {
+    if value.is_callable() {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err(format!("{name} must be a callable (for example a function), not {}", shown(value))))
+}
+
+/// The bytes of an object.
+pub(crate) fn buffer(value: &Bound<'_, PyAny>, name: &str) -> PyResult<PyUntypedBuffer> {
+    PyUntypedBuffer::get(value).map_err(|e| refused(value, name, "a bytes-like object", e))
+}
 
 fn whole(value: &Bound<'_, PyAny>, name: &str) -> PyResult<i64> {
     value.extract().map_err(|e| refused(value, name, "a whole number", e))

@@ -170,7 +170,7 @@ impl Queue {
     fn new(
         #[pyo3(from_py_with = parameters::maxsize)] maxsize: i64,
         joinable: bool,
-        name: Option<String>,
+        #[pyo3(from_py_with = parameters::name)] name: Option<String>,
         _token: Option<&[u8]>,
     ) -> PyResult<Self> {
         let body = match _token {

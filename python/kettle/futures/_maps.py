@@ -69,6 +69,8 @@ class Maps(Executor):
         if buffersize is not None and _parameters.whole("buffersize", buffersize) < 1:
             raise ValueError(f"buffersize must be None or > 0, not {buffersize}")
         timeout = _parameters.seconds("timeout", timeout)
+        for iterable in iterables:
+            _parameters.must_be_iterable("iterables", iterable)
         deadline = None if timeout is None else time.monotonic() + timeout
         unpacks = len(iterables) != 1
         items: Iterable[Any] = zip(*iterables) if unpacks else iterables[0]  # noqa: B905

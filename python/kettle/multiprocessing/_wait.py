@@ -27,6 +27,7 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
 
     Returns an empty list after `timeout` seconds. Raises TypeError for an object that cannot be waited for.
     """
+    _parameters.must_be_iterable("object_list", object_list)
     objects = list(object_list)
     queues = [obj for obj in objects if isinstance(obj, native.ObjectQueue)]
     others = [(id(obj), _handle(obj)) for obj in objects if not isinstance(obj, native.ObjectQueue)]

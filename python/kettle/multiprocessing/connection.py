@@ -10,13 +10,14 @@ import os
 import sys
 from multiprocessing import connection as _standard
 from multiprocessing import context, reduction, util
-from multiprocessing.connection import wait
 
+from kettle import _parameters
 from kettle._later import aio
 from kettle._session import Mirror, look_for_pickler, native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, Self
 
     from typing_extensions import Buffer
@@ -116,6 +117,14 @@ def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
     """Returns two connected ends; with `duplex=False` the first only receives and the second only sends."""
     look_for_pickler()
     return native.pipe(Connection, duplex)
+
+
+def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
+    """Waits until an object of `object_list` (connections, sockets, sentinels...) is ready, and returns all that are
+    ready; an empty list after `timeout` seconds. `kettle.multiprocessing.wait` also waits for locks, events and
+    queues."""
+    _parameters.must_be_iterable("object_list", object_list)
+    return _standard.wait(object_list, _parameters.seconds("timeout", timeout))
 
 
 class Listener(_standard.Listener):

@@ -259,7 +259,7 @@ class BaseContext(_standard.BaseContext):
             return self
         context = _find_context(method)
         if context is None:
-            raise ValueError(f"cannot find context for {method!r}: available are 'fork', 'spawn' and 'forkserver'")
+            raise ValueError(f"cannot find context for {method!r}: method must be 'fork', 'spawn' or 'forkserver'")
         context._check_available()
         return context
 

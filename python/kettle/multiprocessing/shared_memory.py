@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable
 from multiprocessing import shared_memory as _standard
 
+from kettle import _parameters
 from kettle.multiprocessing._helpers import resource_tracker
 from kettle.multiprocessing._ties import forget_lost_tracker
 
@@ -40,6 +41,8 @@ class SharedMemory(_standard.SharedMemory):
     _file: tuple[int, int] | None = None
 
     def __init__(self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool = True) -> None:
+        _parameters.must_be_text("name", name)
+        _parameters.whole("size", size)
         forget_lost_tracker()
         if sys.version_info >= (3, 13):
             super().__init__(name, create, size, track=track)
@@ -110,6 +113,9 @@ class ShareableList(_standard.ShareableList):  # type: ignore[type-arg]
     shm: SharedMemory
 
     def __init__(self, sequence: Iterable[Any] | None = None, *, name: str | None = None) -> None:
+        _parameters.must_be_text("name", name)
+        if sequence is not None:
+            _parameters.must_be_iterable("sequence", sequence)
         super().__init__(sequence, name=name)
         self.shm.__class__ = SharedMemory
         self.shm._file = _file_of(self.shm._fd)

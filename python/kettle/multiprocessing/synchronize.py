@@ -94,6 +94,7 @@ class Lock(_Named, AwaitAcquire, native.Lock, _standard.Lock):
     """
 
     def __init__(self, *, ctx: Any = None, on_owner_death: str = "raise", name: str | None = None) -> None:
+        _parameters.must_be_text("name", name)
         self._kettle_begin(on_owner_death)
 
     @_as_init(__init__)
@@ -121,6 +122,7 @@ class RLock(_Named, AwaitAcquire, native.RLock, _standard.RLock):
     """
 
     def __init__(self, *, ctx: Any = None, on_owner_death: str = "raise", name: str | None = None) -> None:
+        _parameters.must_be_text("name", name)
         self._kettle_begin(on_owner_death)
 
     @_as_init(__init__)
@@ -161,7 +163,8 @@ class Semaphore(_Named, AwaitAcquire, native.Semaphore, _standard.Semaphore):
     _kettle_bounded = False
 
     def __init__(self, value: int = 1, *, ctx: Any = None, robust: bool = False, name: str | None = None) -> None:
-        self._kettle_begin(value, self._kettle_bounded, robust)
+        _parameters.must_be_text("name", name)
+        self._kettle_begin(value, self._kettle_bounded, bool(robust))
 
     @_as_init(__init__)
     def __new__(cls, value: Any = 1, *_: Any, robust: Any = False, name: Any = None, **__: Any) -> Self:
@@ -205,6 +208,7 @@ class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
     """
 
     def __init__(self, lock: Any = None, *, ctx: Any = None, name: str | None = None) -> None:
+        _parameters.must_be_text("name", name)
         self._set_lock(lock or (RLock() if ctx is None else ctx.RLock()))
 
     @_as_init(__init__)
@@ -212,9 +216,12 @@ class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
         return super().__new__(cls, name=_text(name))
 
     def _set_lock(self, lock: Any) -> None:
+        try:
+            self.acquire: Callable[..., bool] = lock.acquire
+            self.release: Callable[[], None] = lock.release
+        except AttributeError as error:
+            raise _parameters.no_lock("lock", lock, error.name) from None
         self._lock = lock
-        self.acquire: Callable[..., bool] = lock.acquire
-        self.release: Callable[[], None] = lock.release
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_condition, (type(self), self._kettle_token(), _name(self), self._lock)
@@ -248,6 +255,7 @@ class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Waits until `predicate()` is true, or `timeout` seconds have passed; returns its last result."""
+        _parameters.must_be_callable("predicate", predicate)
         timeout = _parameters.seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         result = predicate()
@@ -320,7 +328,8 @@ class Event(_Named, AwaitSet, native.Event, _standard.Event):
     """A flag to wait for, which is set or not."""
 
     def __init__(self, *, ctx: Any = None, name: str | None = None) -> None:
-        pass  # created by __new__
+        # Created by __new__.
+        _parameters.must_be_text("name", name)
 
     @_as_init(__init__)
     def __new__(cls, *_: Any, name: Any = None, **__: Any) -> Self:
@@ -353,6 +362,7 @@ class Barrier(_Named, AwaitAll, native.Barrier, _standard.Barrier):
         ctx: Any = None,
         name: str | None = None,
     ) -> None:
+        _parameters.must_be_text("name", name)
         self._kettle_begin(parties)
         self._kettle_configure(action, timeout)
         self._kettle_settings = (action, timeout)

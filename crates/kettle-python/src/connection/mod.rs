@@ -21,7 +21,6 @@ use kettle_core::arena::Way;
 use kettle_core::shared::{self, Channel, PipeError};
 use kettle_core::sys::socket::{self, Sort, Watch};
 use kettle_core::wait::{Deadline, WatchError, sleep_on};
-use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -248,19 +247,28 @@ impl Connection {
 
     /// Sends bytes as one message: all of `buf`, or `size` bytes from `offset` on.
     #[pyo3(signature = (buf, offset=0, size=None))]
-    fn send_bytes(&self, buf: &Bound<'_, PyAny>, offset: i64, size: Option<i64>) -> PyResult<()> {
+    fn send_bytes(
+        &self,
+        buf: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = parameters::offset)] offset: i64,
+        #[pyo3(from_py_with = parameters::size)] size: Option<i64>,
+    ) -> PyResult<()> {
         let py = buf.py();
         let descriptor = self.to_write()?;
         if let Ok(bytes) = buf.cast_exact::<PyBytes>() {
             return self.send_slice(py, &descriptor, part(bytes.as_bytes(), offset, size)?);
         }
-        let view = PyUntypedBuffer::get(buf)?;
+        let view = parameters::buffer(buf, "buf")?;
         buffers::with_bytes(&view, |bytes| self.send_slice(py, &descriptor, part(bytes, offset, size)?))
     }
 
     /// Waits for a message, as bytes. One that is longer than `maxlength` raises OSError, and is the last.
     #[pyo3(signature = (maxlength=None))]
-    fn recv_bytes<'py>(&self, py: Python<'py>, maxlength: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+    fn recv_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = parameters::maxlength)] maxlength: Option<i64>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         self.to_read()?;
         let limit = maxlength.map(usize::try_from).transpose();
         let limit = limit.map_err(|_| PyValueError::new_err("negative maxlength"))?;
@@ -277,10 +285,14 @@ impl Connection {
     /// Waits for a message and writes it into `buf` from byte `offset` on; says how many bytes it has. Raises
     /// BufferTooShort, with the message, if it does not fit.
     #[pyo3(signature = (buf, offset=0))]
-    fn recv_bytes_into(&self, buf: &Bound<'_, PyAny>, offset: i64) -> PyResult<usize> {
+    fn recv_bytes_into(
+        &self,
+        buf: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = parameters::offset)] offset: i64,
+    ) -> PyResult<usize> {
         let py = buf.py();
         self.to_read()?;
-        let view = PyUntypedBuffer::get(buf)?;
+        let view = parameters::buffer(buf, "buf")?;
         let offset = usize::try_from(offset).map_err(|_| PyValueError::new_err("negative offset"))?;
         let room = view.len_bytes().checked_sub(offset).ok_or_else(|| PyValueError::new_err("offset too large"))?;
         let incoming = self.receive(py, None)?;

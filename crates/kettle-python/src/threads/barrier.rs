@@ -57,7 +57,7 @@ impl Barrier {
     fn __init__(
         slf: &Bound<'_, Self>,
         #[pyo3(from_py_with = parameters::parties)] parties: i64,
-        action: Option<Py<PyAny>>,
+        #[pyo3(from_py_with = parameters::action)] action: Option<Py<PyAny>>,
         #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
         name: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {

@@ -23,6 +23,7 @@ use pyo3::prelude::*;
 
 use crate::deadlock::wait_watched;
 use crate::door::wait_outside;
+use crate::parameters;
 
 /// Any value, converted to its truth value.
 pub(crate) struct Truth(pub(crate) bool);
@@ -112,7 +113,10 @@ fn key<T>(body: &T) -> u32 {
 /// The `name=` of a primitive is an ordinary attribute: a subclass may use it for something else.
 pub(crate) fn set_name(object: &Bound<'_, PyAny>, name: Option<Bound<'_, PyAny>>) -> PyResult<()> {
     match name {
-        Some(name) => object.setattr(intern!(object.py(), "name"), name),
+        Some(name) => {
+            parameters::name(&name)?;
+            object.setattr(intern!(object.py(), "name"), name)
+        }
         None => Ok(()),
     }
 }
