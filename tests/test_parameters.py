@@ -34,7 +34,11 @@ WRONG: dict[str, Any] = {
     "fn": ANY,  # as in the standard library, the future gets the error
     "multiprocessing.Process:name": ANY,  # as in the standard library
     "futures.ThreadPoolExecutor:thread_name_prefix": ANY,  # as in the standard library
+    "multiprocessing.set_start_method:method": ANY,  # it can be set once
+    "multiprocessing.sharedctypes.synchronized:lock": ANY,  # as in the standard library
     "queue.Queue.task_done:n": 1.5,
+    # As in the standard library.
+    **dict.fromkeys(["address", "family", "backlog", "authkey", "ctx", "multiprocessing.sharedctypes.copy:obj"], ANY),
     "action": 5,
     "args": 5,
     "buf": 5,
@@ -44,6 +48,7 @@ WRONG: dict[str, Any] = {
     "context": "spawn",
     "error_callback": 5,
     "exception": ANY,
+    "expected": "x",
     "func": 5,
     "group": 5,
     "initargs": 5,
@@ -65,6 +70,7 @@ WRONG: dict[str, Any] = {
     "mp_context": "spawn",
     "n": "x",
     "name": 5,
+    "new": "x",
     "object_list": 5,
     "objs": 5,
     "offset": "x",
@@ -90,12 +96,15 @@ WRONG: dict[str, Any] = {
 
 #: Right values for parameters without a default.
 RIGHT: dict[str, Any] = {
+    "address": None,
     "buf": bytearray(8),
+    "expected": 0,
     "fn": int,
     "func": int,
     "iterable": [],
     "max": 1,
     "maxsize": 0,
+    "new": 0,
     "object_list": [],
     "objs": [],
     "parties": 1,
@@ -105,6 +114,13 @@ RIGHT: dict[str, Any] = {
     "obj": None,
     "item": None,
 }
+
+
+def _process() -> Iterator[Any]:
+    process = mp.get_context("fork").Process(target=int)
+    process.start()
+    yield process
+    process.join()
 
 
 def _pool() -> Iterator[Any]:
@@ -159,7 +175,7 @@ def _one(make: Callable[[], Any]) -> Callable[[], Iterator[Any]]:
 #: Objects whose public methods are called, by the names in the keys of `WRONG`.
 OBJECTS: dict[str, Callable[[], Iterator[Any]]] = {
     "multiprocessing": _one(lambda: mp),
-    "multiprocessing.Process": _one(lambda: mp.Process(target=int)),
+    "multiprocessing.Process": _process,
     "multiprocessing.Lock": _one(mp.Lock),
     "multiprocessing.RLock": _one(mp.RLock),
     "multiprocessing.Semaphore": _one(mp.Semaphore),

@@ -78,7 +78,7 @@ def must_be_text(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be text or None, not {shown(value)}")
 
 
-def no_lock(name: str, value: Any, missing: str) -> AttributeError:
+def no_lock(name: str, value: Any, missing: str | None) -> AttributeError:
     """Returns the error for a value that lacks this method of a lock."""
     return AttributeError(f"{name} must be a lock, not {shown(value)}, which has no method {missing!r}")
 

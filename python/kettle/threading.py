@@ -181,7 +181,7 @@ def _described(lock: Lock | RLock) -> str:
     return f"{'locked' if lock.locked() else 'unlocked'} {kind.__module__}.{kind.__qualname__} object{name}"
 
 
-def _text(name: Any) -> str:
+def _text(name: str) -> str:
     """Returns the name of a primitive. Raises TypeError if it is not text."""
     if not isinstance(name, str):
         from kettle import _parameters

@@ -14,13 +14,16 @@ use pyo3::pyclass::boolean_struct::True;
 
 use crate::methods::calls::call_method;
 use crate::methods::{Site, scopes};
-use crate::{lock, threads};
+use crate::{lock, parameters, threads};
 
 /// The policy of this process, and the threshold in seconds; first sets what is given.
 #[pyfunction]
 #[pyo3(signature = (policy=None, threshold=None))]
-pub(crate) fn deadlock_policy(policy: Option<&str>, threshold: Option<f64>) -> PyResult<(&'static str, f64)> {
-    let policy = match policy {
+pub(crate) fn deadlock_policy(
+    #[pyo3(from_py_with = parameters::policy)] policy: Option<String>,
+    threshold: Option<f64>,
+) -> PyResult<(&'static str, f64)> {
+    let policy = match policy.as_deref() {
         None => None,
         Some("raise") => Some(Policy::Raise),
         Some("report") => Some(Policy::Report),

@@ -96,8 +96,11 @@ macro_rules! exclusive {
             }
 
             /// Sets how a holder's death is treated, before any other thread knows the lock.
-            fn _kettle_begin(&self, on_owner_death: &str) -> PyResult<()> {
-                self.lock().set_policy(policy(on_owner_death)?);
+            fn _kettle_begin(
+                &self,
+                #[pyo3(from_py_with = parameters::on_owner_death)] on_owner_death: String,
+            ) -> PyResult<()> {
+                self.lock().set_policy(policy(&on_owner_death)?);
                 Ok(())
             }
 

@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::errors;
 use crate::lock::{Lock, RLock};
 use crate::number::{Code, Word};
+use crate::parameters;
 use crate::primitive::{self, travels};
 
 /// A buffer in the arena that came with a message; freed with its last view.
@@ -220,14 +221,16 @@ impl Cell {
         if !self.code.is_number() {
             return Err(PyTypeError::new_err(format!("values of type code {:?} cannot be added to", self.code)));
         }
-        let addend = self.code.to_bits(n)?;
+        let addend = self.code.to_bits(n).map_err(|e| parameters::refused(n, "n", "a number", e))?;
         let before = self.word()?.update(|bits| Some(self.code.add(bits, addend)));
         self.code.to_object(py, before.unwrap_or_else(|bits| bits))
     }
 
     /// Sets the value to `new` if it equals `expected`, in a single step and without the lock; returns whether it did.
     fn compare_exchange(&self, expected: &Bound<'_, PyAny>, new: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let (expected, new) = (self.code.to_bits(expected)?, self.code.to_bits(new)?);
+        let must_be = if self.code.is_number() { "a number" } else { "one character, as bytes" };
+        let bits = |value, name| self.code.to_bits(value).map_err(|e| parameters::refused(value, name, must_be, e));
+        let (expected, new) = (bits(expected, "expected")?, bits(new, "new")?);
         Ok(self.word()?.update(|bits| self.code.equal(bits, expected).then_some(new)).is_ok())
     }
 

@@ -4,7 +4,7 @@
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyIterator, PyTuple};
 
 /// Any value, converted to its truth value.
 pub(crate) fn truth(value: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -83,10 +83,29 @@ fn whole_or_none(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<i64>> 
 
 /// What reports call an object; None if it has no name.
 pub(crate) fn name(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    text_or_none(value, "name")
+}
+
+/// What happens in a deadlock; None for no change.
+pub(crate) fn policy(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    text_or_none(value, "policy")
+}
+
+/// How the death of a lock's holder is treated.
+pub(crate) fn on_owner_death(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    value.extract().map_err(|e| refused(value, "on_owner_death", "\"raise\" or \"recover\"", e))
+}
+
+fn text_or_none(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<String>> {
     if value.is_none() {
         return Ok(None);
     }
-    value.extract().map(Some).map_err(|e| refused(value, "name", "text or None", e))
+    value.extract().map(Some).map_err(|e| refused(value, name, "text or None", e))
+}
+
+/// An iterator over an object.
+pub(crate) fn iterator<'py>(value: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, PyIterator>> {
+    value.try_iter().map_err(|e| refused(value, name, "an iterable", e))
 }
 
 /// What the last party at a barrier calls; None if nothing.
@@ -117,7 +136,7 @@ fn whole(value: &Bound<'_, PyAny>, name: &str) -> PyResult<i64> {
 
 /// The error for a value that could not be converted: for a wrong type, what it must be. If the number is too large, or
 /// if the program's own `__float__`, or Ctrl-C in it, raised an exception, that error is returned unchanged.
-fn refused(value: &Bound<'_, PyAny>, name: &str, must_be: &str, e: PyErr) -> PyErr {
+pub(crate) fn refused(value: &Bound<'_, PyAny>, name: &str, must_be: &str, e: PyErr) -> PyErr {
     match e.is_instance_of::<PyTypeError>(value.py()) {
         true => PyTypeError::new_err(format!("{name} must be {must_be}, not {}", shown(value))),
         false => e,

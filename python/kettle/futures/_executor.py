@@ -156,7 +156,7 @@ class ProcessPoolExecutor(Maps, process.ProcessPoolExecutor):
 
         The view can be used wherever an executor can. Shutting it down shuts down the executor.
         """
-        return _View(self, task_timeout, retry_count(retries))
+        return _View(self, _parameters.seconds("task_timeout", task_timeout), retry_count(retries))
 
     # ------------------------------------------------------------------ the end
 

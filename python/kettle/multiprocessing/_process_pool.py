@@ -102,6 +102,7 @@ class Pool(_standard.Pool):
         _parameters.must_be_callable("initializer", initializer)
         memory = None if max_memory_per_worker is None else memory_size(max_memory_per_worker)
         initargs = _parameters.arguments("initargs", initargs)
+        _parameters.must_be_text("name", name)
         look_for_pickler()
         self._ctx = context_of("context", context) if context else _default_context.get_context()
         self._processes = processes

@@ -46,6 +46,7 @@ class ThreadPool(Pool, _standard.ThreadPool):
     ) -> None:
         _parameters.must_be_callable("initializer", initializer)
         initargs = _parameters.arguments("initargs", initargs)
+        _parameters.must_be_text("name", name)
         self._processes = worker_count(processes)
         self.name = name
         self._deputy = None

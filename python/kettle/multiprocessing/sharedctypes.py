@@ -124,7 +124,7 @@ def _locked(obj: Any, lock: Any, ctx: Any) -> Any:
     if lock in (True, None):
         lock = _new_lock(ctx)
     elif not hasattr(lock, "acquire"):
-        raise AttributeError(f"{lock!r} has no method 'acquire'")
+        raise _parameters.no_lock("lock", lock, "acquire")
     return synchronized(obj, lock, ctx)
 
 

@@ -271,7 +271,7 @@ class Condition(_Named, AwaitNotify, native.Condition, _standard.Condition):
         """Wakes at most `n` waiters. Raises AssertionError if the caller does not hold the lock."""
         if not self._lock._semlock._is_mine():
             raise AssertionError("lock is not owned: notify() within `with condition:`")
-        self._kettle_notify(min(n, self._kettle_waiting()))
+        self._kettle_notify(min(_parameters.whole("n", n), self._kettle_waiting()))
 
     def notify_all(self) -> None:
         """Wakes all waiters. Raises AssertionError if the caller does not hold the lock."""

@@ -365,7 +365,7 @@ impl ObjectQueue {
     ) -> PyResult<u64> {
         let limit = Limit::new(block.0, timeout)?;
         let mut done = 0;
-        let objs = objs.try_iter()?;
+        let objs = parameters::iterator(objs, "objs")?;
         Self::look_for_house(slf)?;
         loop {
             let result = match calls::next(&objs) {
