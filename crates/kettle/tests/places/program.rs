@@ -31,7 +31,7 @@ fn a_lock_excludes() -> Outcome {
     assert_eq!(lock.reset().unwrap_err().pid, Some(std::process::id()));
     assert!(lock.is_locked() && lock.statistics().contended >= 2);
     drop(guard);
-    assert_eq!(format!("{lock:?}"), "Lock { locked: false, .. }");
+    assert_eq!(format!("{lock:?}"), "Lock { locked: false, broken: false, .. }");
     Ok(())
 }
 
