@@ -56,6 +56,7 @@ STAGED = (
         "pool.",
         "queue.consumers.",
         "queue.done.",
+        "rwlock.",
     ),
 )
 VISITED = [point for point in POINTS if not point.startswith(STAGED)]
