@@ -102,6 +102,7 @@ mod tests {
     use core::time::Duration;
     use std::os::fd::AsRawFd;
 
+    use super::super::lane::Held;
     use super::super::record::{BacklogRecord, send_backlog};
     use super::super::{Channel, PipeEnd, RECORD_HEADER, Received, pipe};
     use crate::arena::Block;
@@ -147,6 +148,17 @@ mod tests {
             }
             false
         }
+    }
+
+    #[test]
+    fn an_attempt_to_take_a_lock_releases_it_for_no_other() {
+        let [a, _b] = End::pair();
+        let sending = &a.1.outward().0.sending;
+        let held = Held::try_take(sending);
+        assert!(held.is_some() && Held::try_take(sending).is_none());
+        assert!(sending.statistics().owner.is_some());
+        drop(held);
+        assert!(sending.statistics().owner.is_none());
     }
 
     /// More messages than fit into a socket.

@@ -105,7 +105,8 @@ pub(super) struct Held<'a>(&'a Lock);
 impl<'a> Held<'a> {
     /// Acquires the lock if it is free.
     pub(super) fn try_take(lock: &'a Lock) -> Option<Self> {
-        lock.try_acquire_now::<Processes>().then_some(Self(lock))
+        // A `Held` that is created in any case would release the lock of another holder when it is dropped.
+        lock.try_acquire_now::<Processes>().then(|| Self(lock))
     }
 
     #[inline(always)]
