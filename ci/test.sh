@@ -15,9 +15,9 @@ tally step build-with-crash-points ci/build.sh "$venv" --crash-points
 
 if [ "$rust" != no ]; then
     # Doc examples are among these.
-    tally run rust-core cargo test --quiet -p kettle-core --features crash-points
+    tally run rust-core cargo test --quiet --no-fail-fast -p kettle-core --features crash-points
     tally run rust-macros cargo test --quiet -p kettle-macros
-    tally run rust-library cargo test --quiet -p kettle --all-features
+    tally run rust-library cargo test --quiet --no-fail-fast -p kettle --all-features
     # A program of its own, with a web server among its dependencies.
     CARGO_TARGET_DIR=target/parse_server tally run rust-server \
         cargo test --quiet --manifest-path examples/parse_server/Cargo.toml
