@@ -7,22 +7,19 @@ use std::panic::Location;
 use std::thread;
 use std::time::Duration;
 
-use bytemuck::checked;
 use kettle_core::arena::Handle;
-use kettle_core::damage::{self, What};
-use kettle_core::shared::{Processes, cell};
+use kettle_core::shared::Processes;
 use kettle_core::stats::LockStatistics;
 use kettle_core::sync::{self, Acquired, OnOwnerDeath, ResetError};
-use kettle_core::sys::futex::Scope;
 use kettle_core::wait::Patience;
 
+use super::content;
 use super::exclusive::{lock_methods, plain_lock_methods};
 use crate::deadlock::Call;
 use crate::error::{AcquireError, HeldByTheLiving, OutOfMemory, OwnerDied, SessionDamaged};
 use crate::label::{Label, by_token_and_label};
 use crate::plain::Plain;
 use crate::queue::until;
-use crate::session;
 use crate::sync::WaitError;
 
 /// A value in shared memory that only one thread, of all threads of all processes, can access at a time.
@@ -51,10 +48,7 @@ pub struct Lock<T: Plain = ()> {
     value: PhantomData<fn(T) -> T>,
 }
 
-by_token_and_label!(Lock<T: Plain>, check = |body: &Handle<sync::Lock>| {
-    let there = size_of_val(cell::words(body));
-    if there == cell::tail_for(size_of::<T>()) { Ok(()) } else { Err("this is a lock around something else") }
-});
+by_token_and_label!(Lock<T: Plain>, check = content::check::<_, T>);
 
 impl<T: Plain> Lock<T> {
     /// Creates a free lock that contains `value`.
@@ -72,11 +66,8 @@ impl<T: Plain> Lock<T> {
     /// If there is no shared memory.
     #[track_caller]
     pub fn with_policy(value: T, on_owner_death: OnOwnerDeath) -> Result<Self, OutOfMemory> {
-        session::join()?;
-        let body = cell::with_data(size_of::<T>(), || sync::Lock::new(on_owner_death))?;
-        let lock = Self::from_parts(body, Label::here());
-        lock.store(&value);
-        Ok(lock)
+        let body = content::create(|| sync::Lock::new(on_owner_death), &value)?;
+        Ok(Self::from_parts(body, Label::here()))
     }
 
     fn from_parts(body: Handle<sync::Lock>, label: Label) -> Self {
@@ -95,24 +86,10 @@ impl<T: Plain> Lock<T> {
         &self.body
     }
 
-    fn store(&self, value: &T) {
-        cell::store(cell::words(&self.body), 0, bytemuck::bytes_of(value));
-    }
-
-    /// The value; None if these bytes are not a `T`. Only whole words are ever stored, so no field is half written,
-    /// even by a process that was killed: the bytes then come from a stray write.
-    fn load(&self) -> Option<T> {
-        with_buffer(size_of::<T>(), |bytes| {
-            cell::load(cell::words(&self.body), 0, bytes);
-            checked::try_pod_read_unaligned(bytes).ok()
-        })
-    }
-
     /// The lock is held: the guard, or none and the lock is left.
     fn guard(&self, death: Option<OwnerDied>) -> Option<LockGuard<'_, T>> {
-        let guard = self.load().map(|value| LockGuard::new(self, value, death));
+        let guard = content::load(&self.body).map(|value| LockGuard::new(self, value, death));
         if guard.is_none() {
-            damage::mark(Scope::Shared, What::Object, self.body.off().to_bits(), 0);
             let _ = self.body.release::<Processes>();
         }
         guard
@@ -152,15 +129,6 @@ plain_lock_methods!(
     home = Processes,
     unscope = |guard| guard.lock.body.unscope(),
 );
-
-/// Gives `f` as many bytes: from the stack if they are few, as they are in nearly all cases.
-pub(super) fn with_buffer<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> R {
-    let mut few = [0; 256];
-    match few.get_mut(..len) {
-        Some(bytes) => f(bytes),
-        None => f(&mut vec![0; len]),
-    }
-}
 
 /// Exclusive access to the value of a [`Lock`]. Dropping it writes the value back and releases the lock.
 ///
@@ -208,7 +176,7 @@ impl<T: Plain> Drop for LockGuard<'_, T> {
     fn drop(&mut self) {
         let is_half_done = thread::panicking() && !self.was_panicking;
         if self.is_changed && !is_half_done {
-            self.lock.store(&self.value);
+            content::store(&self.lock.body, &self.value);
         }
         // The lock may already be free, because another thread released it, for example from Python.
         let _ = self.lock.body.release::<Processes>();

@@ -2,6 +2,7 @@
 
 mod barrier;
 mod condition;
+mod content;
 mod event;
 mod exclusive;
 mod lock;

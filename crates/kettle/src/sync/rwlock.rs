@@ -8,25 +8,22 @@ use std::thread;
 use std::time::Duration;
 
 use kettle_core::arena::Handle;
-use kettle_core::damage::{self, What};
-use kettle_core::shared::{Processes, cell};
+use kettle_core::shared::Processes;
 use kettle_core::stats::RwLockStatistics;
 #[cfg(feature = "tokio")]
 use kettle_core::sync::LockError;
 use kettle_core::sync::{self, Acquired, OnOwnerDeath, Reader, ResetError};
-use kettle_core::sys::futex::Scope;
 use kettle_core::wait::Patience;
 #[cfg(feature = "tokio")]
 use kettle_core::wait::{EventCount, Line};
 
-use super::lock::with_buffer;
+use super::content;
 use super::rw_methods::{pass_async, rw_lock_methods};
 use crate::deadlock::Call;
 use crate::error::{AcquireError, HeldByTheLiving, OutOfMemory, OwnerDied, SessionDamaged};
 use crate::label::{Label, by_token_and_label};
 use crate::plain::Plain;
 use crate::queue::until;
-use crate::session;
 
 /// A value in shared memory that many threads of all processes may read at a time, or one may change.
 ///
@@ -74,10 +71,7 @@ pub struct RwLock<T: Plain = ()> {
     value: PhantomData<fn(T) -> T>,
 }
 
-by_token_and_label!(RwLock<T: Plain>, check = |body: &Handle<sync::RwLock>| {
-    let there = size_of_val(cell::words(body));
-    if there == cell::tail_for(size_of::<T>()) { Ok(()) } else { Err("this is a lock around something else") }
-});
+by_token_and_label!(RwLock<T: Plain>, check = content::check::<_, T>);
 
 impl<T: Plain> RwLock<T> {
     /// Creates a free lock that contains `value`.
@@ -95,11 +89,8 @@ impl<T: Plain> RwLock<T> {
     /// If there is no shared memory.
     #[track_caller]
     pub fn with_policy(value: T, on_owner_death: OnOwnerDeath) -> Result<Self, OutOfMemory> {
-        session::join()?;
-        let body = cell::with_data(size_of::<T>(), || sync::RwLock::noted(on_owner_death))?;
-        let lock = Self::from_parts(body, Label::here());
-        lock.store(&value);
-        Ok(lock)
+        let body = content::create(|| sync::RwLock::noted(on_owner_death), &value)?;
+        Ok(Self::from_parts(body, Label::here()))
     }
 
     fn from_parts(body: Handle<sync::RwLock>, label: Label) -> Self {
@@ -114,21 +105,8 @@ impl<T: Plain> RwLock<T> {
         &self.body
     }
 
-    fn store(&self, value: &T) {
-        cell::store(cell::words(&self.body), 0, bytemuck::bytes_of(value));
-    }
-
-    /// The value; an error if what is there is no `T`. Only whole words are ever stored, so no field was half written,
-    /// also not by a process that was killed: then something wrote there that must not.
     fn load(&self) -> Result<T, AcquireError> {
-        let value = with_buffer(size_of::<T>(), |bytes| {
-            cell::load(cell::words(&self.body), 0, bytes);
-            bytemuck::checked::try_pod_read_unaligned(bytes).ok()
-        });
-        value.ok_or_else(|| {
-            damage::mark(Scope::Shared, What::Object, self.body.off().to_bits(), 0);
-            AcquireError::Damaged(SessionDamaged::found())
-        })
+        content::load(&self.body).ok_or_else(|| AcquireError::Damaged(SessionDamaged::found()))
     }
 
     fn read_guard(&self, (reader, how): (Reader, Acquired)) -> Result<RwLockReadGuard<'_, T>, AcquireError> {
@@ -236,7 +214,7 @@ impl<T: Plain> Drop for RwLockWriteGuard<'_, T> {
     fn drop(&mut self) {
         let is_half_done = thread::panicking() && !self.was_panicking;
         if self.is_changed && !is_half_done {
-            self.writing.lock.store(&self.value);
+            content::store(&self.writing.lock.body, &self.value);
         }
     }
 }
