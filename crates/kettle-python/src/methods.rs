@@ -272,6 +272,21 @@ fn nothing(is_done: bool) -> Answer {
     is_done.then(|| unsafe { ffi::Py_NewRef(ffi::Py_None()) })
 }
 
+/// What C gets: the object, or NULL with the exception set.
+#[inline(always)]
+fn object_or_null(py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> *mut ffi::PyObject {
+    match result {
+        Ok(object) => object.into_ptr(),
+        Err(e) => null(py, e),
+    }
+}
+
+/// NULL, with this exception set.
+fn null(py: Python<'_>, e: PyErr) -> *mut ffi::PyObject {
+    e.restore(py);
+    std::ptr::null_mut()
+}
+
 /// Calls PyO3's method of this name. Returns NULL with an exception set if it panics.
 ///
 /// # Safety
@@ -292,10 +307,7 @@ unsafe fn general<T: PyTypeInfo>(
             let py = Python::assume_attached();
             match T::type_object(py).getattr(name) {
                 Ok(method) => forward(method.as_ptr(), slf, args, nargs, kwnames),
-                Err(e) => {
-                    e.restore(py);
-                    std::ptr::null_mut()
-                }
+                Err(e) => null(py, e),
             }
         })
     }

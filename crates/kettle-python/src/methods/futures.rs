@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use super::{Answer, answer, answer_quickly, calls, forward, object, put_over, this};
+use super::{answer, answer_quickly, calls, forward, null, object, object_or_null, put_over, this};
 use crate::event_loop::EventLoop;
 
 /// asyncio's own.
@@ -82,16 +82,6 @@ impl Standard {
 }
 
 /// The result of a call, for C.
-fn given(result: PyResult<Bound<'_, PyAny>>, py: Python<'_>) -> Answer {
-    Some(result.map_or_else(
-        |e| {
-            e.restore(py);
-            std::ptr::null_mut()
-        },
-        Bound::into_ptr,
-    ))
-}
-
 /// asyncio's method of this name, as it is now.
 ///
 /// # Safety
@@ -112,10 +102,7 @@ unsafe fn asyncios(
             let standard = STANDARD.get(py).map(|standard| standard.event_loop.bind(py).getattr(name));
             match standard {
                 Some(Ok(method)) => forward(method.as_ptr(), slf, args, nargs, kwnames),
-                Some(Err(e)) => {
-                    e.restore(py);
-                    std::ptr::null_mut()
-                }
+                Some(Err(e)) => null(py, e),
                 None => std::ptr::null_mut(),
             }
         })
@@ -140,7 +127,7 @@ unsafe extern "C" fn create_task(
             if !factory.is_none() || !standard.has(py, &standard.create_task, intern!(py, "create_task")) {
                 return None;
             }
-            given(standard.make(&standard.tasks, intern!(py, "Task"), &[*args, slf])?, py)
+            Some(object_or_null(py, standard.make(&standard.tasks, intern!(py, "Task"), &[*args, slf])?))
         };
         answer_quickly(quick, || asyncios("create_task", slf, args, nargs, kwnames))
     }
@@ -155,7 +142,7 @@ unsafe extern "C" fn create_future(slf: *mut ffi::PyObject, _: *mut ffi::PyObjec
             if !standard.has(py, &standard.create_future, intern!(py, "create_future")) {
                 return None;
             }
-            given(standard.make(&standard.futures, intern!(py, "Future"), &[slf])?, py)
+            Some(object_or_null(py, standard.make(&standard.futures, intern!(py, "Future"), &[slf])?))
         };
         answer_quickly(quick, || asyncios("create_future", slf, std::ptr::null(), 0, std::ptr::null_mut()))
     }

@@ -12,9 +12,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::answer;
 use super::calls;
 use super::handle_classes::{CLASSES, Classes, Slots, is_true, put, slot};
+use super::{answer, object_or_null};
 use crate::event_loop::EventLoop;
 
 /// A scheduled callback: an `asyncio.Handle`.
@@ -218,13 +218,7 @@ unsafe fn cancelled(handle: *mut ffi::PyObject, is_timer: bool) -> *mut ffi::PyO
                 let class = if is_timer { &classes.timer } else { &classes.plain };
                 let handle = Bound::from_borrowed_ptr(py, handle);
                 let base = class.bind(py).getattr(intern!(py, "__base__"));
-                match base.and_then(|base| base.getattr(intern!(py, "cancel"))?.call1((handle,))) {
-                    Ok(none) => none.into_ptr(),
-                    Err(e) => {
-                        e.restore(py);
-                        ptr::null_mut()
-                    }
-                }
+                object_or_null(py, base.and_then(|base| base.getattr(intern!(py, "cancel"))?.call1((handle,))))
             }
         }
     }

@@ -11,7 +11,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use super::answer;
+use super::{answer, object_or_null};
 use crate::parameters;
 use crate::threads::lock::Lock;
 use crate::threads::set_name;
@@ -67,13 +67,7 @@ unsafe extern "C" fn call<T: PyTypeInfo>(
             } else {
                 call_type(&class, args, nargs, kwnames)
             };
-            made.map_or_else(
-                |e| {
-                    e.restore(py);
-                    std::ptr::null_mut()
-                },
-                Bound::into_ptr,
-            )
+            object_or_null(py, made)
         })
     }
 }

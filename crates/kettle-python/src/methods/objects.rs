@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PySuper, PyType};
 
-use super::{answer, forward, object, this};
+use super::{answer, forward, null, object, this};
 use crate::errors;
 use crate::objects::{NothingNow, ObjectQueue};
 
@@ -152,10 +152,7 @@ unsafe fn look_whose(
             Ok(None) if this::<ObjectQueue>(slf).keeps_no_house(queue) => Whose::Ours,
             Ok(None) => Whose::Others,
             Ok(Some(method)) => Whose::Base(ffi::PyObject_Vectorcall(method.as_ptr(), args, nargs as usize, kwnames)),
-            Err(e) => {
-                e.restore(py);
-                Whose::Base(std::ptr::null_mut())
-            }
+            Err(e) => Whose::Base(null(py, e)),
         }
     }
 }
@@ -189,10 +186,7 @@ impl General {
                 self.method.get_or_try_init(py, || py.get_type::<ObjectQueue>().getattr(self.name).map(Into::into));
             let method = match method {
                 Ok(method) => method,
-                Err(e) => {
-                    e.restore(py);
-                    return std::ptr::null_mut();
-                }
+                Err(e) => return null(py, e),
             };
             forward(method.as_ptr(), slf, args, nargs, kwnames)
         }

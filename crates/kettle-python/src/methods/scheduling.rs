@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyTuple, PyType};
 
 use super::handle::Handle;
-use super::{answer_quickly, general, general_without, object, put, this, truth};
+use super::{answer_quickly, general, general_without, null, object, put, this, truth};
 use crate::event_loop::EventLoop;
 
 pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<()> {
@@ -126,10 +126,7 @@ unsafe extern "C" fn call_soon_threadsafe(
             let handle = Handle::new(object(&slf), call.callback, call.args, call.context).ok()?;
             Some(match event_loop.hand_over(handle.clone_ref(py), py) {
                 Ok(()) => handle.into_bound(py).into_ptr(),
-                Err(e) => {
-                    e.restore(py);
-                    std::ptr::null_mut()
-                }
+                Err(e) => null(py, e),
             })
         };
         answer_quickly(quick, || general::<EventLoop>("call_soon_threadsafe", slf, args, nargs, kwnames))

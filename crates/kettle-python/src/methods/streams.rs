@@ -10,7 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 use super::handle_classes::{offset, slot};
-use super::{answer, define, object};
+use super::{answer, define, null, object};
 use crate::event_loop::Stream;
 
 /// The offset of the slot in an object, in bytes.
@@ -61,10 +61,7 @@ unsafe fn with_stream<'a>(
                 Some(Ok(stream)) => body(transport, stream.get()),
                 _ => Err(PyTypeError::new_err("the transport was not initialized")),
             };
-            answered.unwrap_or_else(|e| {
-                e.restore(py);
-                std::ptr::null_mut()
-            })
+            answered.unwrap_or_else(|e| null(py, e))
         })
     }
 }
