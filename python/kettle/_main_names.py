@@ -142,6 +142,7 @@ def note() -> None:
     """To be called before a fork: notes what each name refers to."""
     global _epoch
     with _noting:
+        # What these two functions do in nearly all cases stands here: a call costs pages that a fork has to copy.
         if os.getpid() != _pid:
             _look_who_i_am()
         new = _pid, _epoch + 1

@@ -24,7 +24,7 @@ pub trait Readers {
 #[must_use]
 pub struct Reader(u32);
 
-/// A number of readers: for the threads of one process, of which none dies alone.
+/// A number of readers: for the threads of one process, which die together.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Counted(AtomicU32);

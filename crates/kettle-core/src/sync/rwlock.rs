@@ -74,7 +74,7 @@ impl<R> RwLock<R> {
         }
     }
 
-    /// The gate, in front of which threads and tasks wait.
+    /// The gate, at which threads and tasks wait.
     pub fn gate(&self) -> &Lock {
         &self.gate
     }

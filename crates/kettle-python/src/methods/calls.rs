@@ -181,7 +181,7 @@ pub(crate) fn next<'py>(iterator: &Bound<'py, PyIterator>) -> PyResult<Option<Bo
     }
 }
 
-/// `callable(*given)`, of which the last ones are passed under these names. All are borrowed.
+/// `callable(*given)`; the last arguments are passed under these names. All are borrowed.
 #[inline(always)]
 pub(super) fn call_named<'py>(
     callable: &Bound<'py, PyAny>,

@@ -52,7 +52,7 @@ fn is_quiet_function(function: &Bound<'_, PyFunction>, looks: &mut u32) -> bool 
     let py = function.py();
     // Not as attributes, since reading those is reported to audit hooks.
     let part = |get: unsafe extern "C" fn(*mut ffi::PyObject) -> *mut ffi::PyObject| {
-        // SAFETY: `get` is one of the three below, each of which wants a function, and gives a borrowed reference or
+        // SAFETY: `get` is one of the three below, which want a function, and give a borrowed reference or
         // NULL.
         unsafe { Bound::from_borrowed_ptr_or_opt(py, get(function.as_ptr())) }
     };

@@ -17,7 +17,7 @@ pub struct Incoming {
 /// The memory for a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// Memory that all connections share, of which the bytes are copied.
+    /// Memory that all connections share; the bytes are copied out of it.
     Shared(usize),
     /// An object of this size, since as much is there.
     Exact(usize),
