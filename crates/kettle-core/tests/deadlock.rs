@@ -5,7 +5,7 @@ mod conformance;
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -719,20 +719,24 @@ fn who_sleeps_for_long_is_called() {
     case(Policy::Report, || {
         let word = Arc::new(AtomicU32::new(0));
         let theirs = Arc::clone(&word);
+        let ((called, calls), (silent, silence)) = (channel::<()>(), channel::<()>());
         let sleeper = thread::spawn(move || {
             let entry = Entry::new(4321, 0, 1, Some(theirs.as_ptr().addr())).unwrap();
             while !entry.is_called() {
                 let slept = futex::wait(&theirs, 0, clock::now() + 60_000_000_000, Scope::Private);
                 assert_ne!(slept, futex::Slept::TimedOut);
             }
+            drop(called);
+            assert!(silence.recv().is_err(), "no further call is on its way");
             entry.look(|| 0);
             assert!(!entry.is_called(), "it looked already");
         });
         // It may be about to fall asleep and miss a call.
-        while !sleeper.is_finished() {
+        while calls.try_recv() == Err(TryRecvError::Empty) {
             waiters::call(|waiting| waiting.thread == 4321);
             thread::yield_now();
         }
+        drop(silent);
         sleeper.join().unwrap();
     });
 }
