@@ -3,27 +3,39 @@
 
 use std::hint::black_box;
 use std::sync::{self, Arc};
+use std::time::Duration;
 
 use kettle::threads::{Condition, Event, Lock, RLock, Semaphore};
 
 use crate::table::{Cell, time, time_threads};
+use crate::work::Work;
 
 pub(crate) fn cells() -> Vec<Cell> {
-    let mut cells = vec![lock("Lock, one thread", 1), lock("Lock, 2 threads", 2), lock("Lock, 4 threads", 4)];
-    cells.extend([
+    let [short, long, outside] = [50, 1000, 200].map(|ns| Work::of(Duration::from_nanos(ns)));
+    let nothing = (Work::NONE, Work::NONE);
+    vec![
+        lock("Lock, one thread", 1, nothing),
+        lock("Lock, 2 threads", 2, nothing),
+        lock("Lock, 4 threads", 4, nothing),
+        lock("Lock, 2 threads, 50 ns inside, 200 outside", 2, (short, outside)),
+        lock("Lock, 4 threads, 50 ns inside, 200 outside", 4, (short, outside)),
+        lock("Lock, 2 threads, 1 µs inside, 200 ns outside", 2, (long, outside)),
+        lock("Lock, 4 threads, 1 µs inside, 200 ns outside", 4, (long, outside)),
+        lock("Lock, 2 threads on one core, 50 ns inside, 200 outside", 2, (short, outside)).on_one_core(),
+        lock("Lock, 4 threads on one core, 1 µs inside, 200 ns outside", 4, (long, outside)).on_one_core(),
         reentrant("RLock, one thread", 1),
         reentrant("RLock, 4 threads", 4),
         semaphore("Semaphore of 2, one thread", 1),
         semaphore("Semaphore of 2, 4 threads", 4),
         event(),
         notify(),
-        turns(),
-    ]);
-    cells
+        turns("Condition, two threads in turn"),
+        turns("Condition, two threads in turn on one core").on_one_core(),
+    ]
 }
 
 /// Each of some threads does its share of `n` operations.
-fn shared(threads: u64, n: u64, operation: impl Fn() + Sync) -> std::time::Duration {
+fn shared(threads: u64, n: u64, operation: impl Fn() + Sync) -> Duration {
     let all = |times: u64| (0..times).for_each(|_| operation());
     match threads {
         1 => time(|| all(n)),
@@ -31,13 +43,32 @@ fn shared(threads: u64, n: u64, operation: impl Fn() + Sync) -> std::time::Durat
     }
 }
 
-fn lock(name: &'static str, threads: u64) -> Cell {
-    let Ok(ours) = Lock::new(0_u64);
-    let (std, parking) = (sync::Mutex::new(0_u64), parking_lot::Mutex::new(0_u64));
+/// `work`: what each thread does while it holds the lock, and between two holds.
+fn lock(name: &'static str, threads: u64, work: (Work, Work)) -> Cell {
+    let (inside, outside) = work;
+    let Ok(ours) = Lock::new(0);
+    let (std, parking) = (sync::Mutex::new(0), parking_lot::Mutex::new(0));
+    let change = move |value: &mut usize| *value = inside.run(*value).wrapping_add(1);
+    let between = move || _ = black_box(outside.run(0));
     Cell::new(name, "acquire + release/s")
-        .with("kettle", move |n| shared(threads, n, || *ours.acquire().expect("no panic") += 1))
-        .with("std", move |n| shared(threads, n, || *std.lock().expect("no panic") += 1))
-        .with("parking_lot", move |n| shared(threads, n, || *parking.lock() += 1))
+        .with("kettle", move |n| {
+            shared(threads, n, || {
+                change(&mut ours.acquire().expect("no panic"));
+                between();
+            })
+        })
+        .with("std", move |n| {
+            shared(threads, n, || {
+                change(&mut std.lock().expect("no panic"));
+                between();
+            })
+        })
+        .with("parking_lot", move |n| {
+            shared(threads, n, || {
+                change(&mut parking.lock());
+                between();
+            })
+        })
 }
 
 fn reentrant(name: &'static str, threads: u64) -> Cell {
@@ -129,11 +160,11 @@ fn notify() -> Cell {
 }
 
 /// Two threads, each of which waits for the other's turn to be over.
-fn turns() -> Cell {
+fn turns(name: &'static str) -> Cell {
     let (Ok(ours), Ok(changed)) = (Lock::new(0), Condition::new());
     let std = Arc::new((sync::Mutex::new(0), sync::Condvar::new()));
     let parking = Arc::new((parking_lot::Mutex::new(0), parking_lot::Condvar::new()));
-    Cell::new("Condition, two threads in turn", "turns/s")
+    Cell::new(name, "turns/s")
         .with("kettle", move |n| {
             time_threads(2, |me| {
                 for _ in 0..n / 2 {

@@ -1,15 +1,17 @@
 //! The library beside the Rust libraries that do one of its things each.
 //!
-//!     cargo bench -p kettle                    # all of it, under a minute
+//!     cargo bench -p kettle                    # all of it, a minute
 //!     cargo bench -p kettle -- pool            # the cells with this in their names
 //!
 //! It prints Markdown, as it stands in `docs/benchmarks.md`. Within each round the libraries take turns, and what
 //! counts is the ratio: the figures themselves move with what else the machine does.
 
 mod locks;
+mod pinned;
 mod pools;
 mod queues;
 mod table;
+mod work;
 
 use table::Table;
 

@@ -3,45 +3,30 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kettle::ThreadPool;
 use rayon::prelude::*;
 
 use crate::table::{Cell, time};
+use crate::work::Work;
 
 const WORKERS: usize = 2;
 
 pub(crate) fn cells() -> Vec<Cell> {
-    let (turns, us) = (spins_per(Duration::from_micros(1)), 1);
+    let [one, ten] = [1, 10].map(|us| Work::of(Duration::from_micros(us)));
     let trivial = |n: usize| n.wrapping_mul(n);
     vec![
         map("map of a range, trivial", trivial),
         map_one_by_one("map of a range, trivial, one by one", trivial),
         map_bridged("map of any iterator, trivial", trivial),
-        map("map of a range, 1 µs", move |n| spin(n, us * turns)),
-        map_one_by_one("map of a range, 1 µs, one by one", move |n| spin(n, us * turns)),
-        map("map of a range, 10 µs", move |n| spin(n, 10 * turns)),
-        map_one_by_one("map of a range, 10 µs, one by one", move |n| spin(n, 10 * turns)),
+        map("map of a range, 1 µs", move |n| one.run(n)),
+        map_one_by_one("map of a range, 1 µs, one by one", move |n| one.run(n)),
+        map("map of a range, 10 µs", move |n| ten.run(n)),
+        map_one_by_one("map of a range, 10 µs, one by one", move |n| ten.run(n)),
         apply(),
         submit(),
     ]
-}
-
-/// Work that no compiler sees through.
-fn spin(seed: usize, turns: u64) -> usize {
-    (0..turns).fold(seed, |n, _| black_box(n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1)))
-}
-
-fn spins_per(duration: Duration) -> u64 {
-    const TURNS: u64 = 100_000;
-    let times = (0..20).map(|seed| {
-        let begin = Instant::now();
-        black_box(spin(seed, TURNS));
-        begin.elapsed()
-    });
-    let best = times.min().unwrap_or(duration);
-    (TURNS as f64 * duration.as_secs_f64() / best.as_secs_f64()).max(1.0) as u64
 }
 
 fn pools() -> (ThreadPool, rayon::ThreadPool) {

@@ -7,11 +7,15 @@ use std::time::Duration;
 use kettle::threads::Queue;
 
 use crate::table::{Cell, time, time_threads};
+use crate::work::Work;
 
 /// As many items lie in a bounded queue at most.
 const BOUND: u32 = 1024;
+/// Or so few that putters wait for getters often.
+const NARROW: u32 = 16;
 
 pub(crate) fn cells() -> Vec<Cell> {
+    let work = Work::of(Duration::from_nanos(100));
     vec![
         alone(),
         pairs("unbounded, 1 putter, 1 getter", 1, None),
@@ -19,7 +23,19 @@ pub(crate) fn cells() -> Vec<Cell> {
         many_to_one("unbounded, 4 putters, 1 getter", None),
         pairs("unbounded, 4 putters, 4 getters", 4, None),
         pairs("bounded to 1024, 4 putters, 4 getters", 4, Some(BOUND)),
-        ping_pong(),
+        at_work("unbounded, 1 putter, 1 getter, 100 ns of work each", (1, 1), work, None),
+        at_work("unbounded, 4 putters, 1 getter, 100 ns of work each", (4, 1), work, None),
+        at_work("unbounded, 1 putter, 4 getters, 100 ns of work each", (1, 4), work, None),
+        at_work("unbounded, 4 putters, 4 getters, 100 ns of work each", (4, 4), work, None),
+        at_work("bounded to 16, 1 putter, 1 getter, 100 ns of work each", (1, 1), work, Some(NARROW)),
+        at_work("bounded to 16, 4 putters, 1 getter, 100 ns of work each", (4, 1), work, Some(NARROW)),
+        at_work("bounded to 16, 1 putter, 4 getters, 100 ns of work each", (1, 4), work, Some(NARROW)),
+        at_work("bounded to 16, 4 putters, 4 getters, 100 ns of work each", (4, 4), work, Some(NARROW)),
+        at_work("unbounded, 1 putter, 1 getter on one core, 100 ns of work each", (1, 1), work, None).on_one_core(),
+        at_work("bounded to 16, 4 putters, 4 getters on one core, 100 ns of work each", (4, 4), work, Some(NARROW))
+            .on_one_core(),
+        ping_pong("ping-pong over two queues"),
+        ping_pong("ping-pong over two queues on one core").on_one_core(),
     ]
 }
 
@@ -35,12 +51,14 @@ fn crossbeam(bound: Option<u32>) -> (crossbeam_channel::Sender<u64>, crossbeam_c
     }
 }
 
-/// Some threads put and as many get, each its share of `n`.
-fn exchange(threads: u64, n: u64, put: impl Fn(u64) + Sync, get: impl Fn() -> u64 + Sync) -> Duration {
-    let share = n.div_ceil(threads);
-    time_threads(2 * threads, |number| match number % 2 {
-        0 => (0..share).for_each(&put),
-        _ => (0..share).for_each(|_| _ = black_box(get())),
+/// Some threads put and some get, each its share of `n`.
+fn exchange(threads: (u64, u64), n: u64, put: impl Fn(u64) + Sync, get: impl Fn() -> u64 + Sync) -> Duration {
+    let (putters, getters) = threads;
+    // As many are put as are got.
+    let rounds = n.div_ceil(putters * getters);
+    time_threads(putters + getters, |number| match number < putters {
+        true => (0..rounds * getters).for_each(&put),
+        false => (0..rounds * putters).for_each(|_| _ = black_box(get())),
     })
 }
 
@@ -79,11 +97,16 @@ fn pairs(name: &'static str, threads: u64, bound: Option<u32>) -> Cell {
     let cell = Cell::new(name, "messages/s")
         .with("kettle", move |n| {
             let queue = ours(bound);
-            exchange(threads, n, |i| queue.put(i).expect("it is open"), || queue.get().expect("it is open"))
+            exchange((threads, threads), n, |i| queue.put(i).expect("it is open"), || queue.get().expect("it is open"))
         })
         .with("crossbeam-channel", move |n| {
             let (sender, receiver) = crossbeam(bound);
-            exchange(threads, n, |i| sender.send(i).expect("it is open"), || receiver.recv().expect("it is open"))
+            exchange(
+                (threads, threads),
+                n,
+                |i| sender.send(i).expect("it is open"),
+                || receiver.recv().expect("it is open"),
+            )
         });
     // The standard library's has one getter.
     match (threads, bound) {
@@ -97,6 +120,22 @@ fn pairs(name: &'static str, threads: u64, bound: Option<u32>) -> Cell {
         }),
         _ => cell,
     }
+}
+
+/// Each putter works for an item before it puts it, and each getter after it has got one.
+fn at_work(name: &'static str, threads: (u64, u64), work: Work, bound: Option<u32>) -> Cell {
+    let made = move |i| work.run(i as usize) as u64;
+    Cell::new(name, "messages/s")
+        .with("kettle", move |n| {
+            let queue = ours(bound);
+            let get = || made(queue.get().expect("it is open"));
+            exchange(threads, n, |i| queue.put(made(i)).expect("it is open"), get)
+        })
+        .with("crossbeam-channel", move |n| {
+            let (sender, receiver) = crossbeam(bound);
+            let get = || made(receiver.recv().expect("it is open"));
+            exchange(threads, n, |i| sender.send(made(i)).expect("it is open"), get)
+        })
 }
 
 /// Some threads put, and this one gets.
@@ -134,7 +173,7 @@ fn many_to_one(name: &'static str, bound: Option<u32>) -> Cell {
 }
 
 /// Two threads, two queues, one item.
-fn ping_pong() -> Cell {
+fn ping_pong(name: &'static str) -> Cell {
     fn play(
         n: u64,
         there: (impl Fn(u64) + Send, impl Fn() -> u64 + Send),
@@ -151,7 +190,7 @@ fn ping_pong() -> Cell {
             })
         })
     }
-    Cell::new("ping-pong over two queues", "trips/s")
+    Cell::new(name, "trips/s")
         .with("kettle", |n| {
             let (there, back) = (ours(None), ours(None));
             let put = |queue: &Queue<u64>, i| queue.put(i).expect("it is open");

@@ -4,6 +4,8 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::pinned::Pinned;
+
 /// How long one sample takes, about.
 const SAMPLE: Duration = Duration::from_millis(20);
 /// Before each: until then the threads of the library before, some of which spin on for a while, are asleep.
@@ -18,6 +20,7 @@ type Run = Box<dyn FnMut(u64) -> Duration>;
 pub(crate) struct Cell {
     name: &'static str,
     unit: &'static str,
+    on_one_core: bool,
     runners: Vec<Runner>,
 }
 
@@ -37,7 +40,13 @@ pub(crate) struct Table {
 
 impl Cell {
     pub(crate) fn new(name: &'static str, unit: &'static str) -> Self {
-        Self { name, unit, runners: Vec::new() }
+        Self { name, unit, on_one_core: false, runners: Vec::new() }
+    }
+
+    /// All threads that it starts share one processor.
+    pub(crate) fn on_one_core(mut self) -> Self {
+        self.on_one_core = true;
+        self
     }
 
     /// What this library does: so many operations.
@@ -47,6 +56,7 @@ impl Cell {
     }
 
     fn measure(&mut self) {
+        let _pinned = self.on_one_core.then(|| Pinned::to(0));
         self.runners.iter_mut().for_each(Runner::warm_up);
         for round in 0..ROUNDS {
             let count = self.runners.len();
@@ -141,21 +151,30 @@ pub(crate) fn time(what: impl FnOnce()) -> Duration {
     begin.elapsed()
 }
 
-/// How long it takes that many threads to do something, each with its number, from when all are there until all are
-/// done.
+/// How long it takes that many threads to do something, each with its number, from when the first begins until the last
+/// is done.
+///
+/// The threads read the clock themselves: while they keep all processors busy, a thread that only watches them runs a
+/// time slice too late.
 pub(crate) fn time_threads(count: u64, what: impl Fn(u64) + Sync) -> Duration {
-    let barrier = Barrier::new(count as usize + 1);
-    thread::scope(|scope| {
+    let barrier = Barrier::new(count as usize);
+    let times = thread::scope(|scope| {
         let threads: Vec<_> = (0..count)
             .map(|number| {
                 let (barrier, what) = (&barrier, &what);
                 scope.spawn(move || {
                     barrier.wait();
+                    let begin = Instant::now();
                     what(number);
+                    (begin, Instant::now())
                 })
             })
             .collect();
-        barrier.wait();
-        time(|| threads.into_iter().for_each(|thread| thread.join().expect("no panic")))
-    })
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    let (begins, ends): (Vec<_>, Vec<_>) = times.into_iter().unzip();
+    match (begins.into_iter().min(), ends.into_iter().max()) {
+        (Some(begin), Some(end)) => end - begin,
+        _ => Duration::ZERO,
+    }
 }
