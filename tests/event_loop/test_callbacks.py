@@ -1,15 +1,18 @@
 """call_soon and its kin; handles; contexts; what callbacks raise; debug mode."""
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import logging
 import threading
 import weakref
+from unittest import mock
 
 import pytest
 
 import kettle.asyncio
+from kettle.asyncio import EventLoop
 
 from .conftest import turn
 
@@ -315,16 +318,51 @@ def test_a_clock_of_the_programs_own_is_used(loop):
     now = 1000.0
     ran = []
     loop.time = lambda: now
-    timer = loop.call_later(50, ran.append, 1)
+    loop.call_later(50, ran.append, 1)
     turn(loop)
-    # Set before a run, it counts from then on; a timer that was made before that has the time it was made with.
     loop.call_at(1050, ran.append, 2)
     assert not ran
     now = 1050.0
     turn(loop)
     turn(loop)
-    assert ran == [2]
-    timer.cancel()
+    assert ran == [1, 2]
+
+
+def test_a_clock_replaced_during_a_run_is_used_at_once(loop):
+    """As tests do it that do not want to wait."""
+    calls = []
+
+    async def main():
+        timer = loop.call_later(1000, calls.append, "due")
+        with mock.patch.object(loop, "time", timer.when):
+            assert loop.call_later(1, calls.append, "later").when() == timer.when() + 1
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert calls == ["due"]
+        assert loop.time() < timer.when()
+        assert loop.call_later(0, calls.append, "now").when() < timer.when()
+
+    loop.run_until_complete(main())
+
+
+def test_a_class_with_a_clock_of_its_own_can_be_set_during_a_run():
+    """As tests do it that make time pass at once."""
+
+    class Timeless(EventLoop):
+        offset = 0.0
+
+        def time(self):
+            return super().time() + self.offset
+
+    async def main(loop):
+        loop.__class__ = Timeless
+        sleeping = asyncio.ensure_future(asyncio.sleep(1000))
+        await asyncio.sleep(0)
+        loop.offset = 1000.0
+        await sleeping
+
+    with contextlib.closing(EventLoop()) as loop:
+        loop.run_until_complete(main(loop))
 
 
 def test_a_task_factory_is_used(loop):

@@ -77,7 +77,10 @@ class EventLoop(native.EventLoop, Connections):  # type: ignore[misc]
         """Other threads wake the loop natively, and the pipe for signals is created by the first run that needs it."""
 
     def _look_at_overrides(self) -> None:
-        """Determines whether the program has overridden methods that the native ones do not call if they are ours."""
+        """Determines whether the program has overridden methods that the native ones do not call if they are ours.
+
+        This is done before each run, and when one of these attributes, or the class, is set.
+        """
         cls, own = type(self), self.__dict__
         is_plain = cls is EventLoop
 

@@ -34,16 +34,17 @@ use kettle_core::queue::local::Lock;
 use kettle_core::sys::{clock, process};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 pub(crate) use listener::accept;
 pub(crate) use stream::Stream;
 
 use crate::errors;
 use crate::methods::handle::Handle;
-use crate::methods::{Attached, AttachedLock};
+use crate::methods::{Attached, AttachedLock, calls};
 
 /// The state that only the loop's own thread uses while the loop runs.
 #[derive(Default)]
@@ -152,6 +153,22 @@ impl EventLoop {
         Ok(poller)
     }
 
+    /// Checks again which methods are overridden, if the attribute that was set may have changed that.
+    #[inline]
+    fn note_replaced(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
+        match name.to_str()? {
+            "time"
+            | "call_at"
+            | "__class__"
+            | "_ensure_fd_no_transport"
+            | "_add_reader"
+            | "_remove_reader"
+            | "_add_writer"
+            | "_remove_writer" => calls::call_method(slf, intern!(slf.py(), "_look_at_overrides"), ()).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether this thread runs the loop.
     #[inline(always)]
     fn is_in_its_thread(&self) -> bool {
@@ -251,6 +268,17 @@ impl EventLoop {
         self.thread.store(thread.unwrap_or(0), Ordering::Relaxed);
         let kernel_thread = if thread.is_some() { process::thread_id() } else { 0 };
         self.kernel_thread.store(kernel_thread, Ordering::Relaxed);
+    }
+
+    /// A program may replace the clock, or what registers descriptors, at any time: from then on it is used.
+    fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        calls::set_attribute(slf, name, Some(value))?;
+        Self::note_replaced(slf, name)
+    }
+
+    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
+        calls::set_attribute(slf, name, None)?;
+        Self::note_replaced(slf, name)
     }
 
     /// The timers in the order of their times: a copy, which is a heap as asyncio's is.

@@ -31,6 +31,11 @@ unsafe extern "C-unwind" {
         names: *mut ffi::PyObject,
     ) -> *mut ffi::PyObject;
     fn PyObject_CallObject(callable: *mut ffi::PyObject, args: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    fn PyObject_GenericSetAttr(
+        object: *mut ffi::PyObject,
+        name: *mut ffi::PyObject,
+        value: *mut ffi::PyObject,
+    ) -> c_int;
     fn PyObject_RichCompareBool(a: *mut ffi::PyObject, b: *mut ffi::PyObject, operation: c_int) -> c_int;
     fn PyIter_Next(iterator: *mut ffi::PyObject) -> *mut ffi::PyObject;
     fn Py_DecRef(object: *mut ffi::PyObject);
@@ -143,6 +148,21 @@ pub(crate) fn let_go(object: Bound<'_, PyAny>) {
     let this = object.into_ptr();
     // SAFETY: the caller gave up this reference, and is attached to the interpreter.
     outlived(|| unsafe { Py_DecRef(this) });
+}
+
+/// `object.name = value`, or `del object.name` if there is none, for a class without a `__setattr__` in Python.
+pub(crate) fn set_attribute(
+    object: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyString>,
+    value: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let value = value.map_or(std::ptr::null_mut(), Bound::as_ptr);
+    let (this, name) = (object.as_ptr(), name.as_ptr());
+    // SAFETY: the objects are alive, and the name is a string; NULL stands for the deletion.
+    match unsafe { outlived(|| PyObject_GenericSetAttr(this, name, value)) } {
+        0 => Ok(()),
+        _ => Err(PyErr::fetch(object.py())),
+    }
 }
 
 /// `object.name(*args, keyword=value)`.
