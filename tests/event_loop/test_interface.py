@@ -29,7 +29,7 @@ OURS = {
     *("_run_forever_setup", "_run_forever_cleanup"),
 }
 # The same for connections: of the loop, and of a transport.
-CONNECTIONS = {"_make_socket_transport", "_make_ssl_transport", "_accept_connection"}
+CONNECTIONS = {"_make_socket_transport", "_make_ssl_transport", "_accept_connection", "start_tls"}
 NATIVE_OF_TRANSPORT = {"write", "is_closing", "get_write_buffer_size", "_read_ready", "_write_ready"}
 # What a transport uses of asyncio's.
 RELIED_ON_BY_TRANSPORT = {

@@ -112,6 +112,79 @@ def test_start_tls_on_both_sides(run, contexts):
     run(main())
 
 
+def hello_of(context):
+    """A client's side of TLS that has said hello, and its two ends."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return tls, incoming, outgoing
+
+
+def test_a_hello_right_behind_the_command_begins_tls(run, contexts):
+    async def main():
+        told = []
+
+        async def serve(reader, writer):
+            told.append(await reader.readline())
+            told.append(bool(reader._buffer))
+            await writer.start_tls(contexts[0])
+            told.append(await reader.readline())
+            writer.write(b"encrypted\n")
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        tls, incoming, outgoing = hello_of(contexts[1])
+        writer.write(b"STARTTLS\n" + outgoing.read())
+
+        async def until_done(step):
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    writer.write(outgoing.read())
+                    data = await reader.read(1 << 16)
+                    assert data, "the connection is over"
+                    incoming.write(data)
+
+        await until_done(tls.do_handshake)
+        tls.write(b"hello\n")
+        writer.write(outgoing.read())
+        assert await until_done(tls.read) == b"encrypted\n"
+        assert told == [b"STARTTLS\n", True, b"hello\n"]
+        writer.close()
+        server.close()
+
+    run(main())
+
+
+def test_a_line_smuggled_in_before_tls_does_not_count_as_encrypted(run, contexts):
+    async def main():
+        loop = asyncio.get_running_loop()
+        told = loop.create_future()
+
+        async def serve(reader, writer):
+            await reader.readline()
+            try:
+                await writer.start_tls(contexts[0])
+                told.set_result(await reader.readline())
+            except (ssl.SSLError, ConnectionError) as e:
+                told.set_exception(e)
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"STARTTLS\nsmuggled\n" + hello_of(contexts[1])[2].read())
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await told
+        writer.close()
+        server.close()
+
+    run(main())
+
+
 def test_a_wrong_certificate_is_refused(run, contexts):
     async def main():
         told = []

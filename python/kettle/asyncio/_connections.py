@@ -66,6 +66,35 @@ class Connections(asyncio.SelectorEventLoop):
         transport: asyncio.Transport = ssl_protocol._app_transport
         return transport
 
+    async def start_tls(
+        self,
+        transport: Any,
+        protocol: Any,
+        sslcontext: Any,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> Any:
+        """Continues a connection with TLS.
+
+        What a server's stream has read but its program has not, such as a ClientHello right behind the command, is the
+        beginning of TLS.
+        """
+        if server_side and isinstance(protocol, asyncio.StreamReaderProtocol):
+            # It runs after asyncio's method has replaced the protocol, and before the handshake.
+            self.call_soon(_pass_on, protocol, transport)
+        return await super().start_tls(
+            transport,
+            protocol,
+            sslcontext,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+
     def _accept_connection(
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
@@ -135,6 +164,15 @@ class Connections(asyncio.SelectorEventLoop):
         """Goes on accepting, unless the server was closed meanwhile."""
         if serving[1].fileno() >= 0:
             self._start_serving(*serving)
+
+
+def _pass_on(protocol: Any, transport: Any) -> None:
+    """Moves what a stream has buffered to the TLS that begins on its transport. Later versions of asyncio do it too."""
+    tls: Any = transport.get_protocol()
+    buffer = getattr(getattr(protocol, "_stream_reader", None), "_buffer", None)
+    if buffer and isinstance(tls, asyncio.sslproto.SSLProtocol):
+        tls._incoming.write(buffer)  # type: ignore[attr-defined]
+        buffer.clear()
 
 
 def _peer(connection: socket.socket) -> Any:
