@@ -1,7 +1,7 @@
 """Long, seeded stress runs.
 
 Thousands of kills at random instants, with all start methods, followed by a leak check; deadlocks, planted and not; ten
-million mutated messages; signal handlers that wait; and stray writes into shared memory.
+million mutated messages; signal handlers that wait; stray writes into shared memory; and connections of the event loop.
 
     python -m stress                         everything: 10,000 kills around queues and locks, 1,000 in pools; deadlocks
     python -m stress pool                    only this part
@@ -19,7 +19,7 @@ import sys
 
 from tests.death import leftovers
 
-from . import deadlocks, fairness, messages, pool, primitives, signals, stray_writes
+from . import deadlocks, fairness, loop, messages, pool, primitives, signals, stray_writes
 
 PARTS = {
     "primitives": primitives.main,
@@ -29,6 +29,7 @@ PARTS = {
     "messages": messages.main,
     "signals": signals.main,
     "stray_writes": stray_writes.main,
+    "loop": loop.main,
 }
 
 
