@@ -144,5 +144,5 @@ class Hooks(CommonHooks):
 
     def false_start(self, end: _End) -> WorkerDied:
         """Returns the error of a pool whose workers die before they are ready."""
-        hint = _main_guard.CURE if _main_guard.is_missing() else None
+        hint = _main_guard.cure() if _main_guard.is_missing() else None
         return self._post_mortem.worker_died(end.pid, end.exitcode, trace=end.trace, reason="start", hint=hint)

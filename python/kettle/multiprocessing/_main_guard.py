@@ -14,20 +14,34 @@ import time
 from multiprocessing import util
 from multiprocessing.process import current_process
 
-from kettle._session import native
+from kettle._core import native
+from kettle._frozen import IS_FROZEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["CURE", "for_child", "forbid_while_importing", "is_missing", "set_token", "tell"]
+__all__ = [
+    "cure",
+    "for_child",
+    "forbid_in_restarted_program",
+    "forbid_while_importing",
+    "is_missing",
+    "set_token",
+    "tell",
+]
 
 _GUARD = 'if __name__ == "__main__":'
-#: The fix, as part of the parent's errors.
-CURE = (
+_CURE = (
     "it imported the main module of the program, which itself starts processes.\n"
     "Put the code that starts processes, and all code that must run only once, under the main guard, which is false in "
     f"children:\n\n    {_GUARD}\n        ..."
+)
+_FROZEN_CURE = (
+    "it ran the whole program again, which itself starts processes.\n"
+    "In a frozen program the executable is also started for each child. Call freeze_support(), which does a child's "
+    f"work and exits,\nbefore everything else in the main block:\n\n    {_GUARD}\n"
+    "        multiprocessing.freeze_support()\n        ..."
 )
 _BURST = 10.0  # seconds between the starts of children that report together
 
@@ -57,6 +71,11 @@ def for_child() -> bytes | None:
 def is_missing() -> bool:
     """Returns whether a child has reported that the guard is missing."""
     return _told is not None and _told.get_value() == 0
+
+
+def cure() -> str:
+    """Returns the fix, as part of the parent's errors."""
+    return _FROZEN_CURE if IS_FROZEN else _CURE
 
 
 # ---------------------------------------------------------------- in the child
@@ -92,6 +111,14 @@ def forbid_while_importing(does: str = "starts processes itself", refusal: str =
         "all code that must run only once, under the main guard, which is false in children:\n\n"
         f"    {_GUARD}\n        {line}"
     )
+
+
+def forbid_in_restarted_program() -> None:
+    """Ends a child of a frozen program that runs the program again, since that has not called `freeze_support`. The
+    first such child of a parent raises RuntimeError, the others exit."""
+    if _token is not None and not _is_first(_token):
+        sys.exit(1)
+    raise RuntimeError(f"a child process cannot start another one before it has begun: {_FROZEN_CURE}")
 
 
 def _culprit() -> FrameType | None:

@@ -97,7 +97,7 @@ class BaseManager(_standard.BaseManager):
         except EOFError:
             if not _main_guard.is_missing():
                 raise
-            raise RuntimeError(f"the process of the manager has ended: {_main_guard.CURE}") from None
+            raise RuntimeError(f"the process of the manager has ended: {_main_guard.cure()}") from None
 
 
 class SyncManager(BaseManager, _standard.SyncManager):

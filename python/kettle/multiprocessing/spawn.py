@@ -75,6 +75,8 @@ def __getattr__(name: str) -> Any:
 def get_preparation_data(name: str) -> dict[str, Any]:
     """Returns what a child named `name` needs in order to resemble this process."""
     _main_guard.forbid_while_importing()
+    if IS_FROZEN and (_is_expected or (_helper_line(sys.argv) is not None and not _is_helper)):
+        _main_guard.forbid_in_restarted_program()
     # Looked up at call time, as in `Introduction`, because coverage.py replaces one or the other.
     data: dict[str, Any] = _standard.get_preparation_data(name)
     if not IS_FROZEN and not os.path.exists(data.get("init_main_from_path", ".")):
@@ -103,58 +105,51 @@ class Introduction:
 
         # A separate pickle, because its contents can be unpickled only in the session.
         prepare = process.prepare_child and bytes(ForkingPickler.dumps(process.prepare_child))
-        return _introduced, (
-            DupFd(native.session_fd()),
-            self._ticket,
-            DupFd(self._life),
-            self._outlive_parent,
-            _default_context.get_start_method(allow_none=True),
-            _install.state(),
-            prepare,
-            _main_guard.for_child(),
-            self._unblock,
-            self._data,
-        )
+        facts = {
+            "session": DupFd(native.session_fd()),
+            "ticket": self._ticket,
+            "life": DupFd(self._life),
+            "outlive_parent": self._outlive_parent,
+            "start_method": _default_context.get_start_method(allow_none=True),
+            "installed": _install.state(),
+            "prepare": prepare,
+            "guard": _main_guard.for_child(),
+            "unblock": self._unblock,
+            "data": self._data,
+        }
+        return _introduced, (facts,)
 
 
-def _introduced(
-    session: Any,
-    ticket: int,
-    life: Any,
-    outlive_parent: bool,
-    start_method: str | None,
-    installed: Any,
-    prepare: bytes | None,
-    guard: bytes | None,
-    unblock: bool,
-    data: dict[str, Any],
-) -> dict[str, Any]:
-    global _met
+def _introduced(facts: dict[str, Any]) -> dict[str, Any]:
+    """Joins the parent's session, as described by an `Introduction`. Returns the preparation data."""
+    global _met, _is_expected
+    if not _is_meeting:
+        _is_expected = False
     if _met is not None:
         return _prepared(_met)
-    life_line = life.detach()
+    life_line = facts["life"].detach()
     os.set_inheritable(life_line, False)
     _descriptors.set_life_line(life_line)
-    if not outlive_parent:
+    if not facts["outlive_parent"]:
         native.die_with(life_line)
-    arena = session.detach()
+    arena = facts["session"].detach()
     os.set_inheritable(arena, False)
-    native.attach(arena, ticket)
-    if installed:
+    native.attach(arena, facts["ticket"])
+    if facts["installed"]:
         from kettle import _install
 
-        _install.apply(installed)
-    _main_guard.set_token(guard)
+        _install.apply(facts["installed"])
+    _main_guard.set_token(facts["guard"])
     from kettle.multiprocessing import context
 
-    context._force_start_method(start_method)
-    if prepare is not None:
-        process.prepare_child = ForkingPickler.loads(prepare)
+    context._force_start_method(facts["start_method"])
+    if facts["prepare"] is not None:
+        process.prepare_child = ForkingPickler.loads(facts["prepare"])
         process.prepare_child()
-    if unblock:
+    if facts["unblock"]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    _met = data
-    return _prepared(data)
+    _met = facts["data"]
+    return _prepared(_met)
 
 
 def _prepared(data: dict[str, Any]) -> dict[str, Any]:
@@ -178,18 +173,21 @@ def set_unfinished_main_aside() -> None:
 
 _met: dict[str, Any] | None = None
 _is_meeting = False
+#: In a frozen program, whether this process was started as a child and does not do a child's work yet, or whether it
+#: does the work of a helper.
+_is_expected = _is_helper = False
 
 
 def _meet_early() -> None:
     """Joins the parent's session if this is a child of a frozen program. Such a child runs the program's main module up
     to `freeze_support` before it receives anything, and the objects created there belong to the session."""
-    global _is_meeting
+    global _is_expected, _is_meeting
     if not is_forking(sys.argv):
         return
     handles = [int(word.partition("=")[2]) for word in sys.argv[2:] if word.startswith("pipe_handle=")]
     if not handles or not stat.S_ISSOCK(os.fstat(handles[0]).st_mode):
         return  # started by the standard library's own code
-    _is_meeting = True
+    _is_expected = _is_meeting = True
     with socket.socket(fileno=os.dup(handles[0])) as parent:
         have = -1
         while True:
@@ -265,6 +263,7 @@ def spawn_main(
 def freeze_support() -> None:
     """In a frozen executable that was started as a child or as a helper process of the standard library, does that work
     and exits."""
+    global _is_helper
     if not IS_FROZEN:
         return
     if is_forking(sys.argv):
@@ -275,6 +274,7 @@ def freeze_support() -> None:
         spawn_main(**arguments)  # type: ignore[arg-type]
     helper = _helper_line(sys.argv)
     if helper is not None:
+        _is_helper = True
         exec(helper, {})
         sys.exit()
     # A freezer may have installed its own function there, which knows more.
