@@ -113,8 +113,9 @@ def sending_to(ticket: int | None) -> int | None:
 def before_fork() -> None: ...
 def after_fork_in_parent() -> None: ...
 def after_fork_in_child() -> None: ...
-def last_fork_ticket() -> int | None:
-    """The ticket of the child that this thread forked last (set by `after_fork_in_parent`), or None."""
+def fork() -> tuple[int, int | None]:
+    """Like `os.fork`; returns the child's process id, and its ticket if there is a session. It may be called within
+    another call, by a signal handler that interrupts the hooks of a fork."""
 
 def die_with(fd: int) -> None:
     """`fd` is the read end of a pipe whose only write end the parent holds: SIGKILL this process when that closes,

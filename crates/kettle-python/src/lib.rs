@@ -102,8 +102,8 @@ mod _native {
     #[pymodule_export]
     use super::session::{
         after_fork_in_child, after_fork_in_parent, arena_layout, arena_statistics, arm_crash_point, attach,
-        before_fork, child_gone, child_is_dead, child_started, crash_points, descriptors, die_with, last_fork_ticket,
-        reclaim, release_child, reserve_child, session_fd, session_id, set_limit,
+        before_fork, child_gone, child_is_dead, child_started, crash_points, descriptors, die_with, fork, reclaim,
+        release_child, reserve_child, session_fd, session_id, set_limit,
     };
     #[pymodule_export]
     use super::threads::barrier::Barrier as HeapBarrier;

@@ -13,6 +13,7 @@
 mod attached;
 pub(crate) mod calls;
 pub(crate) mod descriptors;
+pub(crate) mod forks;
 mod frames;
 mod futures;
 mod glances;

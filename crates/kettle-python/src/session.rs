@@ -1,16 +1,18 @@
 //! The session: its arena, its processes, and what happens to both at a fork and at exit.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::hint;
 
 use kettle_core::arena::{self, Session, Ticket, participants};
 use kettle_core::sys::{descriptor, signal};
 use pyo3::exceptions::PyValueError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::os::fd::{AsFd, AsRawFd};
 
 use crate::methods::descriptors::{Given, Lent};
+use crate::methods::forks;
 use crate::{door, errors};
 
 fn ticket(bits: u64) -> PyResult<Ticket> {
@@ -84,17 +86,27 @@ pub(crate) fn child_gone(ticket: u64) -> PyResult<()> {
     Ok(())
 }
 
+/// The forks that a thread is making. There may be several: hooks of a fork that are written in Python are interrupted by
+/// signal handlers, which may fork.
+#[derive(Default)]
+struct Forks {
+    /// The number of calls of [`fork`] that have not returned.
+    calls: Cell<u32>,
+    /// The children of forks whose hooks in the parent have not run yet, the innermost last.
+    next: RefCell<Vec<Option<Ticket>>>,
+    /// The child that was forked last.
+    last: Cell<Option<Ticket>>,
+}
+
 thread_local! {
-    /// The child of the fork that this thread is about to make.
-    static NEXT_FORK: Cell<Option<Ticket>> = const { Cell::new(None) };
-    /// The child that this thread forked last.
-    static LAST_FORK: Cell<Option<Ticket>> = const { Cell::new(None) };
+    static FORKS: Forks = Forks::default();
 }
 
 /// For `os.register_at_fork(before=)`.
 #[pyfunction]
 pub(crate) fn before_fork() {
-    NEXT_FORK.set(arena::before_fork());
+    let ticket = arena::before_fork();
+    FORKS.with(|forks| forks.next.borrow_mut().push(ticket));
     merge_free_memory();
 }
 
@@ -108,7 +120,14 @@ fn merge_free_memory() {
 /// For `os.register_at_fork(after_in_parent=)`.
 #[pyfunction]
 pub(crate) fn after_fork_in_parent() {
-    LAST_FORK.set(NEXT_FORK.take());
+    FORKS.with(|forks| {
+        let mut next = forks.next.borrow_mut();
+        forks.last.set(next.pop().flatten());
+        if let Some(outer) = next.last() {
+            // The fork that this one was nested in may be still to come.
+            arena::is_about_to_fork(*outer);
+        }
+    });
 }
 
 /// For `os.register_at_fork(after_in_child=)`.
@@ -116,17 +135,50 @@ pub(crate) fn after_fork_in_parent() {
 pub(crate) fn after_fork_in_child() {
     descriptor::close_private();
     door::forked();
-    LAST_FORK.set(None);
-    if let Some(ticket) = NEXT_FORK.take() {
+    let ticket = FORKS.with(|forks| {
+        forks.calls.set(0);
+        forks.last.set(None);
+        forks.next.take().pop().flatten()
+    });
+    if let Some(ticket) = ticket {
         // If the place was released in the meantime, this process registers anew when it first needs to.
         let _ = arena::after_fork_child(ticket);
     }
 }
 
-/// The ticket of the child that this thread forked last; None if there was no session.
+/// Like `os.fork`; returns the child's process id, and its ticket if there is a session.
+///
+/// A signal handler may call this while its thread is inside another call of it, in one of the hooks that run before and
+/// after a fork. Hooks acquire plain locks, for example that of `concurrent.futures.thread`, so they must not run again:
+/// the thread would wait for itself. What they acquired protects this fork too.
 #[pyfunction]
-pub(crate) fn last_fork_ticket() -> Option<u64> {
-    LAST_FORK.get().map(Ticket::to_bits)
+pub(crate) fn fork(py: Python<'_>) -> PyResult<(i32, Option<u64>)> {
+    let (is_nested, last) = FORKS.with(|forks| (forks.calls.replace(forks.calls.get() + 1) > 0, forks.last.take()));
+    let pid = if is_nested && !cfg!(Py_GIL_DISABLED) {
+        nested_fork(py)
+    } else {
+        py.import(intern!(py, "os")).and_then(|os| os.call_method0(intern!(py, "fork"))?.extract())
+    };
+    let ticket = FORKS.with(|forks| {
+        forks.calls.set(forks.calls.get().saturating_sub(1));
+        forks.last.replace(last)
+    });
+    Ok((pid?, ticket.map(Ticket::to_bits)))
+}
+
+/// A fork in a thread that has run the hooks already.
+fn nested_fork(py: Python<'_>) -> PyResult<i32> {
+    py.import(intern!(py, "sys"))?.call_method1(intern!(py, "audit"), (intern!(py, "os.fork"),))?;
+    let import = py.import(intern!(py, "_imp"))?;
+    import.call_method0(intern!(py, "acquire_lock"))?;
+    before_fork();
+    let pid = forks::fork(py);
+    if matches!(pid, Ok(0)) {
+        return Ok(0);
+    }
+    after_fork_in_parent();
+    import.call_method0(intern!(py, "release_lock"))?;
+    Ok(pid?)
 }
 
 /// `fd` is the read end of a pipe whose only write end the parent holds: SIGKILL ends this process when that closes,

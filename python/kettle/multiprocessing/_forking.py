@@ -8,13 +8,14 @@ for the file, and a child would wait for that lock at its end, if not before, wh
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
 from contextlib import suppress
 from importlib._bootstrap import _module_locks  # type: ignore[attr-defined]
 from io import BufferedRandom, BufferedReader, BufferedWriter, TextIOWrapper
+
+from kettle._core import native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,14 +41,14 @@ def let_others_import() -> None:
         time.sleep(0.001)
 
 
-def fork() -> int:
-    """Like `os.fork`, for a child that shares this process's resource tracker. With a tracker of its own, the child
+def fork() -> tuple[int, int | None]:
+    """Like `native.fork`, for a child that shares this process's resource tracker. With a tracker of its own, the child
     would at its end remove the named memory that it attached to. This is for Pythons that must be told (3.14.7, for
     example), on which the tracker's module has a `_fork_intent`."""
     intent = sys.modules["multiprocessing.resource_tracker"]._fork_intent
     intent.preserve_fd = True
     try:
-        return os.fork()
+        return native.fork()
     finally:
         intent.preserve_fd = False
 

@@ -67,10 +67,10 @@ class Popen(_standard.Popen):
             # start.
             mask = pthread_sigmask(SIG_BLOCK, {SIGINT})
             tracker = sys.modules.get("multiprocessing.resource_tracker")
-            self.pid = _forking.fork() if hasattr(tracker, "_fork_intent") else os.fork()
+            fork = _forking.fork if hasattr(tracker, "_fork_intent") else native.fork
+            self.pid, self._ticket = fork()
             if self.pid == 0:
                 _run_child(process_obj, life_r, mask, alone)
-            self._ticket = native.last_fork_ticket()
             self._started(life_w)
         except BaseException:
             # This ends a child that exists, but is perhaps unknown because an interrupt came right then.

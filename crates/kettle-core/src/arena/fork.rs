@@ -44,6 +44,12 @@ pub fn before_fork() -> Option<Ticket> {
     Some(ticket)
 }
 
+/// Sets the ticket of the child that this thread forks next, after a signal handler forked between [`before_fork`] and
+/// the fork itself.
+pub fn is_about_to_fork(ticket: Option<Ticket>) {
+    ASKED_FOR.set(ticket);
+}
+
 /// In the parent, after the fork: records which process is the child.
 pub fn after_fork_parent(ticket: Ticket, child: u32) {
     ASKED_FOR.set(None);

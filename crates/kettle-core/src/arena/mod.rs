@@ -47,7 +47,7 @@ mod session;
 pub mod waiters;
 
 pub use error::{ArenaError, InQueues, Shortage, TokenError, Waiting};
-pub use fork::{after_fork_child, after_fork_parent, before_fork};
+pub use fork::{after_fork_child, after_fork_parent, before_fork, is_about_to_fork};
 pub use layout::object_header::NAMES;
 pub use layout::offset::Off;
 pub use layout::participant::{Participant, Ticket};

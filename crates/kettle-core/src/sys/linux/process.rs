@@ -239,6 +239,22 @@ pub fn namespace() -> Option<u64> {
     fs::metadata("/proc/self/ns/pid").ok().map(|m| m.ino())
 }
 
+/// Forks this process. Returns the child's ID, and 0 in the child.
+///
+/// # Safety
+/// The child has only this thread. Whatever other threads hold, for example a lock of another library, is held for ever
+/// there. The caller sees to it that the child uses nothing of that.
+///
+/// # Errors
+/// If the limit on processes is reached, or there is no memory.
+pub unsafe fn fork() -> io::Result<u32> {
+    // SAFETY: the caller's promise.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(pid as u32),
+    }
+}
+
 /// Runs `prepare` before each `fork` of this process, then `parent` in this process and `child` in the new one.
 ///
 /// # Errors
