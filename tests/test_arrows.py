@@ -29,6 +29,7 @@ CORE_ARROWS = {
     "arena": {"wait", "stats", "sys"},
     "deadlock": {"sync", "arena", "wait", "sys"},
     "shared": {"queue", "sync", "arena", "wait", "stats", "sys"},
+    "watch": {"shared", "queue", "sync", "arena", "deadlock", "wait", "stats", "sys"},
 }
 
 CRATE_ARROWS = {

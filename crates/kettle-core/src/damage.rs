@@ -27,6 +27,13 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// The damage that it records, if any.
+    pub(crate) fn read(&self) -> Option<Damage> {
+        let what = self.what.load(Ordering::Acquire);
+        let word = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        (what != 0).then(|| Damage { what, place: word(&self.place), value: word(&self.value) })
+    }
+
     /// The first finding stays.
     pub(crate) fn set(&self, what: What, place: u64, value: u64) {
         if self.what.load(Ordering::Relaxed) == 0 {
@@ -169,10 +176,7 @@ pub fn is_marked(scope: Scope) -> bool {
 
 /// The damage with which the session is marked, if any.
 pub fn found() -> Option<Damage> {
-    let mark = mark_of(Scope::Shared)?;
-    let what = mark.what.load(Ordering::Acquire);
-    let word = |word: &AtomicU64| word.load(Ordering::Relaxed);
-    (what != 0).then(|| Damage { what, place: word(&mark.place), value: word(&mark.value) })
+    mark_of(Scope::Shared)?.read()
 }
 
 /// As [`found`], but returns the damage as an error.

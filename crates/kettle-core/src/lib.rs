@@ -11,6 +11,7 @@
 //! | [`arena`] | the memory shared by the processes of a session, and the registry of its participants |
 //! | [`shared`] | a primitive *placed*: on the heap for threads, in the arena for processes |
 //! | [`deadlock`] | detection of cycles of waiting threads, within and across processes |
+//! | [`watch`] | reading the session of other processes from outside |
 //! | [`stats`] | snapshots of each primitive's counters |
 //! | [`damage`] | detection of impossible values in shared memory |
 //!
@@ -32,6 +33,8 @@ pub mod stats;
 pub mod sync;
 pub mod sys;
 pub mod wait;
+#[cfg(not(loom))]
+pub mod watch;
 
 mod crash;
 mod unwind;

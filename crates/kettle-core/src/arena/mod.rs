@@ -32,7 +32,7 @@ mod allocator;
 mod error;
 mod fork;
 mod held;
-mod layout;
+pub(crate) mod layout;
 mod limit;
 mod local_lock;
 mod membership;

@@ -162,8 +162,8 @@ pub struct Wanted<'a> {
     pub scoped: bool,
 }
 
-const REENTRANT: u32 = 1;
-const ON_HEAP: u32 = 2;
+pub(crate) const REENTRANT: u32 = 1;
+pub(crate) const ON_HEAP: u32 = 2;
 /// Can receive an error for a certain deadlock.
 const RAISES: u32 = 4;
 /// Can receive an error for an uncertain one, too.
@@ -173,7 +173,7 @@ const IS_ALONE: u32 = 16;
 const TRUSTS_MARKS: u32 = 32;
 
 /// The bit in a holder's word that says that the lock is held for a scope.
-const SCOPED: u64 = Owner::FLAG_LOW;
+pub(crate) const SCOPED: u64 = Owner::FLAG_LOW;
 
 /// After this many looks a cycle is reported even if some of its threads have not stored their texts.
 const LOOKS_FOR_TEXTS: u32 = 10;

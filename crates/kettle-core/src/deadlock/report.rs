@@ -32,7 +32,8 @@ impl Text {
         format!("{thread}{BETWEEN}{lock}{BETWEEN}{}", &self.stack[from..]).into_bytes()
     }
 
-    fn from_bytes(bytes: &[u8]) -> Self {
+    /// The inverse of [`to_bytes`](Self::to_bytes), of whatever bytes there are.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let mut parts = text.splitn(3, BETWEEN).map(str::to_owned);
         let mut next = || parts.next().unwrap_or_default();

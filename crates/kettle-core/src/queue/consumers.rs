@@ -209,6 +209,12 @@ impl Consumers {
         Ok(sum)
     }
 
+    /// The processes with unfinished messages, as far as their entries are here and not on a sheet.
+    pub(super) fn noted(&self) -> impl Iterator<Item = Loss> {
+        let words = self.entries.iter().map(|entry| entry.load(Ordering::SeqCst)).filter(|word| word & COUNT != 0);
+        words.map(|word| Loss { consumer: Owner::from_bits(word & !COUNT), unfinished: (word & COUNT) as u32 })
+    }
+
     /// The number of losses found so far.
     pub(super) fn losses(&self) -> u32 {
         self.losses.load(Ordering::SeqCst)

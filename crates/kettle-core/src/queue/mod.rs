@@ -230,19 +230,30 @@ impl Queue {
 
     /// A snapshot of its counters.
     pub fn statistics<S: Store>(&self) -> QueueStatistics {
+        let unfinished = if self.is_joinable() { self.unfinished::<S>() } else { 0 };
+        QueueStatistics { unfinished, ..self.counters() }
+    }
+
+    /// A snapshot of those counters that are in the queue itself: all but the number of unfinished messages, which is 0.
+    pub fn counters(&self) -> QueueStatistics {
         let died = |lock: &Lock| lock.statistics().owners_died;
         QueueStatistics {
             size: self.len(),
             maxsize: self.maxsize(),
             put: Cursor::unpack(self.tail.load(Ordering::Relaxed)).count,
             got: Cursor::unpack(self.head.load(Ordering::Relaxed)).count,
-            unfinished: if self.is_joinable() { self.unfinished::<S>() } else { 0 },
+            unfinished: 0,
             getters_waiting: self.items.sleepers(),
             putters_waiting: self.space.sleepers(),
             shut_down: self.is_shut(),
-            owners_died: died(&self.tail_lock) + died(&self.head_lock),
+            owners_died: died(&self.tail_lock).saturating_add(died(&self.head_lock)),
             bytes: self.bytes(),
         }
+    }
+
+    /// The processes that received messages and have not finished them, as far as they are noted in the queue itself.
+    pub fn consumers(&self) -> impl Iterator<Item = Loss> {
+        self.consumers.noted()
     }
 
     /// Whether a block published at `position` belongs to a message in the queue.

@@ -305,6 +305,12 @@ impl<N: Nodes> Condition<N> {
         self.in_use().filter(|n| n.state.load(Ordering::SeqCst) & STATE == WAITING).count() as u32
     }
 
+    /// The threads that are waiting, alive or dead.
+    pub fn waiters(&self) -> impl Iterator<Item = Owner> {
+        let states = self.in_use().map(|n| n.state.load(Ordering::SeqCst));
+        states.filter(|state| state & STATE == WAITING).map(Owner::from_bits)
+    }
+
     /// A snapshot of its counters.
     pub fn statistics(&self) -> ConditionStatistics {
         ConditionStatistics { waiting: self.waiting(), notified: self.notified.load(Ordering::Relaxed) }

@@ -131,6 +131,11 @@ impl OwnedPermits {
         }
     }
 
+    /// The processes that hold permits, alive or dead, one for each permit.
+    pub fn owners(&self) -> impl Iterator<Item = Owner> {
+        self.all().iter().map(|p| Owner::from_bits(p.load(Ordering::Relaxed))).filter(|owner| !owner.is_none())
+    }
+
     /// The line of threads that wait for a permit.
     pub fn given(&self) -> &Line {
         &self.given

@@ -55,6 +55,13 @@ impl Noted {
     pub const LEN: usize = if cfg!(loom) { 2 } else { 64 };
 }
 
+impl Noted {
+    /// The readers, alive or dead.
+    pub(super) fn names(&self) -> impl Iterator<Item = Owner> {
+        self.0.iter().map(|note| Owner::from_bits(note.load(Ordering::SeqCst))).filter(|owner| !owner.is_none())
+    }
+}
+
 impl Readers for Counted {
     fn enter(&self, _: Owner) -> Option<Reader> {
         let more = |n: u32| n.checked_add(1);

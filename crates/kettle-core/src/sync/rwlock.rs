@@ -60,6 +60,13 @@ impl RwLock<Noted> {
     }
 }
 
+impl RwLock<Noted> {
+    /// The readers, alive or dead.
+    pub fn noted_readers(&self) -> impl Iterator<Item = Owner> {
+        self.readers.names()
+    }
+}
+
 impl<R> RwLock<R> {
     const_fn! {
         fn on(policy: OnOwnerDeath, readers: R) -> Self {
@@ -252,7 +259,7 @@ impl<R: Readers> RwLock<R> {
             writer: self.owner(),
             broken: self.is_broken(),
             readers: self.readers.count(),
-            waiting: gate.waiting + self.left.sleepers(),
+            waiting: gate.waiting.saturating_add(self.left.sleepers()),
             contended: gate.contended,
         }
     }

@@ -14,7 +14,7 @@ const BINS: usize = EXACT + LOGARITHMIC;
 const WORDS: usize = BINS.div_ceil(64);
 
 #[repr(C)]
-pub(in crate::arena) struct Bins {
+pub(crate) struct Bins {
     warm: Shelf,
     cold: Shelf,
     /// For each size of small objects, the first free one.
@@ -23,7 +23,7 @@ pub(in crate::arena) struct Bins {
 
 /// The bins of one kind of free memory.
 #[repr(C)]
-pub(in crate::arena) struct Shelf {
+pub(crate) struct Shelf {
     /// A bit for each bin that may be non-empty.
     occupied: [AtomicU64; WORDS],
     /// The first run of each bin.
@@ -31,7 +31,7 @@ pub(in crate::arena) struct Shelf {
 }
 
 /// The bin of runs of this length.
-pub(in crate::arena) const fn bin_of(pages: u32) -> usize {
+pub(crate) const fn bin_of(pages: u32) -> usize {
     if pages as usize <= EXACT {
         pages as usize - 1
     } else {
@@ -42,12 +42,12 @@ pub(in crate::arena) const fn bin_of(pages: u32) -> usize {
 
 /// All methods require the allocator's lock, so plain loads and stores suffice.
 impl Bins {
-    pub(in crate::arena) fn shelf(&self, kind: Kind) -> &Shelf {
+    pub(crate) fn shelf(&self, kind: Kind) -> &Shelf {
         if kind == Kind::Warm { &self.warm } else { &self.cold }
     }
 
     /// Empties all bins. Every head, whatever the bits say: a process that died may have written one without the other.
-    pub(in crate::arena) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         for shelf in [&self.warm, &self.cold] {
             shelf.occupied.iter().chain(&shelf.heads).for_each(|word| word.store(0, Ordering::Relaxed));
         }
@@ -57,17 +57,17 @@ impl Bins {
 
 impl Shelf {
     /// The first run of each bin.
-    pub(in crate::arena) fn heads(&self) -> &[AtomicU64] {
+    pub(crate) fn heads(&self) -> &[AtomicU64] {
         &self.heads
     }
 
     /// Notes that a bin has a run.
-    pub(in crate::arena) fn note_occupied(&self, bin: usize) {
+    pub(crate) fn note_occupied(&self, bin: usize) {
         let word = &self.occupied[bin / 64];
         word.store(word.load(Ordering::Relaxed) | 1 << (bin % 64), Ordering::Relaxed);
     }
 
-    pub(in crate::arena) fn note_if_empty(&self, bin: usize) {
+    pub(crate) fn note_if_empty(&self, bin: usize) {
         if self.heads[bin].load(Ordering::Relaxed) == 0 {
             let word = &self.occupied[bin / 64];
             word.store(word.load(Ordering::Relaxed) & !(1 << (bin % 64)), Ordering::Relaxed);
@@ -75,7 +75,7 @@ impl Shelf {
     }
 
     /// The first bin from this one on that may have a run.
-    pub(in crate::arena) fn next_occupied(&self, from: usize) -> Option<usize> {
+    pub(crate) fn next_occupied(&self, from: usize) -> Option<usize> {
         let mut word = from / 64;
         let mut bits = self.occupied.get(word)?.load(Ordering::Relaxed) & u64::MAX << (from % 64);
         while bits == 0 {

@@ -12,18 +12,18 @@ use crate::arena::layout::participant_rows::Table;
 use crate::arena::layout::wait_rows::Waiters;
 
 /// "kettle" with a first byte that no text file starts with.
-pub(in crate::arena) const MAGIC: u64 = u64::from_le_bytes(*b"\x89kettle\n");
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"\x89kettle\n");
 /// Incremented with every change to anything that processes share.
-pub(in crate::arena) const LAYOUT: u32 = 7;
+pub(crate) const LAYOUT: u32 = 7;
 /// The length of the first segment: a multiple of every page size.
-pub(in crate::arena) const HEADER_LEN: usize = 2 << 20;
+pub(crate) const HEADER_LEN: usize = 2 << 20;
 /// The maximum number of segments, including the header.
-pub(in crate::arena) const SEGMENTS: usize = 1024;
+pub(crate) const SEGMENTS: usize = 1024;
 
 const _: () = assert!(size_of::<Header>() <= HEADER_LEN);
 
 #[repr(C)]
-pub(in crate::arena) struct Header {
+pub(crate) struct Header {
     /// [`MAGIC`]; stored last when the session begins.
     pub magic: AtomicU64,
     /// [`LAYOUT`].
@@ -68,7 +68,7 @@ pub(in crate::arena) struct Header {
 }
 
 /// Each field with its offset and length in bytes, for tests that overwrite them.
-pub(in crate::arena) fn layout() -> Vec<(&'static str, usize, usize)> {
+pub(crate) fn layout() -> Vec<(&'static str, usize, usize)> {
     macro_rules! fields {
         ($($field:ident),* $(,)?) => {
             vec![$((stringify!($field), core::mem::offset_of!(Header, $field), size(|h: &Header| &h.$field))),*]
@@ -104,7 +104,7 @@ pub(in crate::arena) fn layout() -> Vec<(&'static str, usize, usize)> {
 }
 
 #[repr(C)]
-pub(in crate::arena) struct Counts {
+pub(crate) struct Counts {
     pub allocated_pages: AtomicU64,
     pub warm_pages: AtomicU64,
     pub cold_pages: AtomicU64,
@@ -117,7 +117,7 @@ pub(in crate::arena) struct Counts {
 
 /// The position of a segment in the file. Written before `segment_count` covers it, and never changed after that.
 #[repr(C)]
-pub(in crate::arena) struct SegmentEntry {
+pub(crate) struct SegmentEntry {
     pub offset: AtomicU64,
     pub len: AtomicU64,
 }

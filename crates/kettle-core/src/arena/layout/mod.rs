@@ -1,11 +1,11 @@
 //! What shared memory consists of: words and bits, without behaviour. All processes of a session must agree on it.
 
-pub(super) mod bins;
-pub(super) mod header;
-pub(super) mod object_header;
-pub(super) mod offset;
-pub(super) mod page_map;
-pub(super) mod participant;
-pub(super) mod participant_rows;
-pub(super) mod size_classes;
-pub(super) mod wait_rows;
+pub(crate) mod bins;
+pub(crate) mod header;
+pub(crate) mod object_header;
+pub(crate) mod offset;
+pub(crate) mod page_map;
+pub(crate) mod participant;
+pub(crate) mod participant_rows;
+pub(crate) mod size_classes;
+pub(crate) mod wait_rows;

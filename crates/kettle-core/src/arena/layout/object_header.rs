@@ -24,18 +24,18 @@ use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 pub const NAMES: u32 = 4;
 
 /// The home of a list of names whose message travels outside the session's view.
-pub(in crate::arena) const ON_ITS_WAY: u64 = u64::MAX;
+pub(crate) const ON_ITS_WAY: u64 = u64::MAX;
 
 /// The number of holders in a header.
-pub(in crate::arena) const FIRST: usize = 5;
+pub(crate) const FIRST: usize = 5;
 
 /// The length of a header; the data follows, and is therefore aligned to 64 bytes.
-pub(in crate::arena) const HEADER: u64 = size_of::<ObjectHeader>() as u64;
+pub(crate) const HEADER: u64 = size_of::<ObjectHeader>() as u64;
 
 const _: () = assert!(HEADER == 64);
 
 #[repr(C, align(64))]
-pub(in crate::arena) struct ObjectHeader {
+pub(crate) struct ObjectHeader {
     /// See [`State`]. Storing it commits the other fields.
     state: AtomicU64,
     /// The length of the data.
@@ -48,7 +48,7 @@ pub(in crate::arena) struct ObjectHeader {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::arena) enum Status {
+pub(crate) enum Status {
     Free,
     New,
     Live,
@@ -60,19 +60,19 @@ pub(in crate::arena) enum Status {
 /// [ generation   ][   kind    ][flags ][ status ]
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::arena) struct State(u64);
+pub(crate) struct State(u64);
 
-pub(in crate::arena) const PINNED: u64 = 1 << 4;
-pub(in crate::arena) const OVERFLOW: u64 = 1 << 5;
+pub(crate) const PINNED: u64 = 1 << 4;
+pub(crate) const OVERFLOW: u64 = 1 << 5;
 /// An exclusive upper bound of kinds.
 const KINDS: u32 = 1 << 24;
 
 impl State {
-    pub(in crate::arena) const fn new(generation: u32, kind: u32, status: Status) -> Self {
+    pub(crate) const fn new(generation: u32, kind: u32, status: Status) -> Self {
         assert!(kind < KINDS);
         Self((generation as u64) << 32 | (kind as u64) << 8 | status as u64)
     }
-    pub(in crate::arena) const fn status(self) -> Status {
+    pub(crate) const fn status(self) -> Status {
         match self.0 & 15 {
             1 => Status::New,
             2 => Status::Live,
@@ -83,35 +83,35 @@ impl State {
     const fn with(self, status: Status) -> Self {
         Self(self.0 & !15 | status as u64)
     }
-    pub(in crate::arena) const fn generation(self) -> u32 {
+    pub(crate) const fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }
-    pub(in crate::arena) const fn kind(self) -> u32 {
+    pub(crate) const fn kind(self) -> u32 {
         (self.0 >> 8) as u32 & (KINDS - 1)
     }
     /// Whether it lives as long as the session.
-    pub(in crate::arena) const fn is_kept(self) -> bool {
+    pub(crate) const fn is_kept(self) -> bool {
         self.0 & (PINNED | OVERFLOW) != 0
     }
 }
 
 impl ObjectHeader {
     /// Writes a header, to be committed by its state. Overwrites everything about the previous object.
-    pub(in crate::arena) fn prepare(&self, len: u64, holder: Participant) {
+    pub(crate) fn prepare(&self, len: u64, holder: Participant) {
         self.len.store(len, Ordering::Relaxed);
         self.home.store(0, Ordering::Relaxed);
         self.home_pos.store(0, Ordering::Relaxed);
         self.holders.begin(holder);
     }
 
-    pub(in crate::arena) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         State(self.state.load(Ordering::Acquire))
     }
-    pub(in crate::arena) fn set_state(&self, state: State) {
+    pub(crate) fn set_state(&self, state: State) {
         self.state.store(state.0, Ordering::Release);
     }
     /// Changes the status and preserves the flags, which other processes may set concurrently.
-    pub(in crate::arena) fn set_status(&self, status: Status) {
+    pub(crate) fn set_status(&self, status: Status) {
         let mut seen = self.state.load(Ordering::Relaxed);
         while let Err(now) =
             self.state.compare_exchange_weak(seen, State(seen).with(status).0, Ordering::AcqRel, Ordering::Relaxed)
@@ -119,18 +119,18 @@ impl ObjectHeader {
             seen = now;
         }
     }
-    pub(in crate::arena) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len.load(Ordering::Relaxed)
     }
     /// Whether it lives as long as the session, or until a message arrives that is outside the session's view.
-    pub(in crate::arena) fn is_pinned(&self) -> bool {
+    pub(crate) fn is_pinned(&self) -> bool {
         let state = self.state();
         let is_on_its_way = || state.kind() == NAMES && self.home.load(Ordering::Relaxed) == ON_ITS_WAY;
         state.status() != Status::Free && (state.is_kept() || is_on_its_way())
     }
 
     /// Sets a flag, and returns the state before.
-    pub(in crate::arena) fn set_flag(&self, flag: u64) -> State {
+    pub(crate) fn set_flag(&self, flag: u64) -> State {
         State(self.state.fetch_or(flag, Ordering::AcqRel))
     }
 }
@@ -142,7 +142,7 @@ impl core::fmt::Debug for ObjectHeader {
 }
 
 #[repr(C)]
-pub(in crate::arena) struct Holders {
+pub(crate) struct Holders {
     /// The number of lists of names that keep the object alive as well; see `objects::names`. Changed under the
     /// allocator's lock.
     names: AtomicU32,
@@ -153,30 +153,35 @@ pub(in crate::arena) struct Holders {
 
 impl Holders {
     /// Initializes the holders of a new object, overwriting any previous content: one holder.
-    pub(in crate::arena) fn begin(&self, p: Participant) {
+    pub(crate) fn begin(&self, p: Participant) {
         self.names.store(0, Ordering::Relaxed);
         self.first[0].store(p.to_bits(), Ordering::Relaxed);
         self.first[1..].iter().for_each(|e| e.store(0, Ordering::Relaxed));
         self.more.store(0, Ordering::Relaxed);
     }
 
-    /// Whether a list names it. After a death this may be out of date until a reclaim corrects it.
-    pub(in crate::arena) fn is_named(&self) -> bool {
-        self.names.load(Ordering::Relaxed) != 0
+    /// The number of lists that name it. After a death this may be out of date until a reclaim corrects it.
+    pub(crate) fn name_count(&self) -> u32 {
+        self.names.load(Ordering::Relaxed)
+    }
+
+    /// Whether a list names it; see [`name_count`](Self::name_count).
+    pub(crate) fn is_named(&self) -> bool {
+        self.name_count() != 0
     }
 
     /// With the allocator's lock held: sets the number of lists that name it.
-    pub(in crate::arena) fn set_names(&self, count: u32) {
+    pub(crate) fn set_names(&self, count: u32) {
         self.names.store(count, Ordering::Relaxed);
     }
 
     /// With the allocator's lock held: counts one more list.
-    pub(in crate::arena) fn named(&self) {
+    pub(crate) fn named(&self) {
         self.set_names(self.names.load(Ordering::Relaxed).saturating_add(1));
     }
 
     /// With the allocator's lock held: counts one list less; returns whether that was the last one.
-    pub(in crate::arena) fn no_longer_named(&self) -> bool {
+    pub(crate) fn no_longer_named(&self) -> bool {
         let names = self.names.load(Ordering::Relaxed);
         self.set_names(names.saturating_sub(1));
         names == 1
@@ -184,7 +189,7 @@ impl Holders {
 
     /// Whether `p` is among the entries in the header, for a caller that does not know whether the object stays: links
     /// are not followed.
-    pub(in crate::arena) fn are_first(&self, p: Participant) -> bool {
+    pub(crate) fn are_first(&self, p: Participant) -> bool {
         self.first.iter().any(|e| e.load(Ordering::Acquire) == p.to_bits())
     }
 }

@@ -15,11 +15,11 @@
 use crate::atomics::AtomicU64;
 
 /// The unit of allocation, independent of the kernel's page size.
-pub(in crate::arena) const PAGE: u64 = 4096;
-pub(in crate::arena) const ENTRY: u64 = size_of::<PageEntry>() as u64;
+pub(crate) const PAGE: u64 = 4096;
+pub(crate) const ENTRY: u64 = size_of::<PageEntry>() as u64;
 
 #[repr(C)]
-pub(in crate::arena) struct PageEntry {
+pub(crate) struct PageEntry {
     /// A [`Run`] if this is the first page of one.
     pub run: AtomicU64,
     /// For a free run: the offset of the next one in its bin, or 0.
@@ -27,7 +27,7 @@ pub(in crate::arena) struct PageEntry {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::arena) enum Kind {
+pub(crate) enum Kind {
     /// Free, with memory behind its pages.
     Warm,
     /// Free, and reads as zeros; without memory behind it, except perhaps for a page here and there.
@@ -45,7 +45,7 @@ pub(in crate::arena) enum Kind {
 /// [   pages    ]    0     [class ][kind]
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::arena) struct Run {
+pub(crate) struct Run {
     pub kind: Kind,
     /// For a slab: the index of its size.
     pub class: u8,
@@ -53,15 +53,15 @@ pub(in crate::arena) struct Run {
 }
 
 impl Run {
-    pub(in crate::arena) const fn new(kind: Kind, pages: u32) -> Self {
+    pub(crate) const fn new(kind: Kind, pages: u32) -> Self {
         Self { kind, class: 0, pages }
     }
 
-    pub(in crate::arena) const fn is_free(self) -> bool {
+    pub(crate) const fn is_free(self) -> bool {
         matches!(self.kind, Kind::Warm | Kind::Cold)
     }
 
-    pub(in crate::arena) const fn to_bits(self) -> u64 {
+    pub(crate) const fn to_bits(self) -> u64 {
         let kind = match self.kind {
             Kind::Warm => 1,
             Kind::Cold => 2,
@@ -72,7 +72,7 @@ impl Run {
         (self.pages as u64) << 32 | (self.class as u64) << 8 | kind
     }
 
-    pub(in crate::arena) const fn from_bits(bits: u64) -> Option<Self> {
+    pub(crate) const fn from_bits(bits: u64) -> Option<Self> {
         let kind = match bits as u8 {
             1 => Kind::Warm,
             2 => Kind::Cold,
@@ -87,6 +87,6 @@ impl Run {
 }
 
 /// The number of pages of the map of a segment of `len` bytes.
-pub(in crate::arena) const fn map_pages(len: u64) -> u64 {
+pub(crate) const fn map_pages(len: u64) -> u64 {
     (len / PAGE * ENTRY).div_ceil(PAGE)
 }

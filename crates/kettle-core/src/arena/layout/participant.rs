@@ -21,7 +21,7 @@ impl Ticket {
         Some(Self(bits))
     }
 
-    pub(in crate::arena) const fn new(slot: u32, generation: u32) -> Self {
+    pub(crate) const fn new(slot: u32, generation: u32) -> Self {
         Self((generation as u64) << 32 | slot as u64)
     }
 
@@ -36,7 +36,7 @@ impl Ticket {
 pub struct Participant(u32);
 
 impl Participant {
-    pub(in crate::arena) const fn new(slot: u32, generation: u32) -> Self {
+    pub(crate) const fn new(slot: u32, generation: u32) -> Self {
         Self((Owner::new(slot, generation, 0).to_bits() >> 32) as u32)
     }
 

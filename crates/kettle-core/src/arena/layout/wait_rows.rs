@@ -2,16 +2,16 @@
 
 use crate::atomics::{AtomicU32, AtomicU64};
 
-pub(in crate::arena) const ROWS: usize = 1024;
-const PAGES: usize = 128;
-pub(in crate::arena) const TEXT_WORDS: usize = 496;
+pub(crate) const ROWS: usize = 1024;
+pub(crate) const PAGES: usize = 128;
+pub(crate) const TEXT_WORDS: usize = 496;
 
 /// The maximum number of scopes per thread.
 pub const SCOPES: usize = 13;
 
 /// The rows, and pages for the texts of those that have one.
 #[repr(C)]
-pub(in crate::arena) struct Waiters {
+pub(crate) struct Waiters {
     /// The number of the last wait.
     pub numbers: AtomicU64,
     /// Rows from this index on were never used.
@@ -23,7 +23,7 @@ pub(in crate::arena) struct Waiters {
 
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub(in crate::arena) struct Row {
+pub(crate) struct Row {
     pub owner: AtomicU64,
     /// Stored last when the row is filled, and cleared first.
     pub number: AtomicU64,
@@ -41,7 +41,7 @@ pub(in crate::arena) struct Row {
 }
 
 #[repr(C)]
-pub(in crate::arena) struct Page {
+pub(crate) struct Page {
     pub owner: AtomicU64,
     pub len: AtomicU64,
     pub wants: AtomicU64,
