@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-__all__ = ["resource_tracker", "start_safely"]
+__all__ = ["resource_tracker", "start_safely", "tracker"]
 
 
 class _Starter:
@@ -42,3 +42,29 @@ def start_safely(module: ModuleType) -> None:
 
 
 start_safely(resource_tracker)
+
+
+class _Tracker:
+    """Stands in for `multiprocessing.resource_tracker` where a process is started, perhaps by a signal handler that
+    interrupts another call to the tracker in its thread. The tracker refuses nested calls, even if nothing but the
+    descriptor of a running tracker is needed."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(resource_tracker, name)
+
+    @staticmethod
+    def ensure_running() -> None:
+        try:
+            resource_tracker.ensure_running()
+        except _REFUSED:
+            if resource_tracker._resource_tracker._fd is None:  # type: ignore[attr-defined]
+                raise
+
+    def getfd(self) -> int:
+        self.ensure_running()
+        fd: int = resource_tracker._resource_tracker._fd  # type: ignore[attr-defined]
+        return fd
+
+
+_REFUSED = getattr(resource_tracker, "ReentrantCallError", RuntimeError)
+tracker = _Tracker()

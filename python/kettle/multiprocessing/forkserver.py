@@ -13,7 +13,7 @@ from multiprocessing.forkserver import get_inherited_fds
 
 from kettle import _install
 from kettle.multiprocessing import _descriptors, _unnamed, spawn
-from kettle.multiprocessing._helpers import resource_tracker, start_safely
+from kettle.multiprocessing._helpers import start_safely, tracker
 from kettle.multiprocessing._ties import Tie, forget_lost_tracker
 
 TYPE_CHECKING = False
@@ -52,6 +52,7 @@ _HEARS_CHILDREN = "kettle.multiprocessing._hears_children"
 _VARIABLE = "KETTLE_FORKSERVER"  # read by `_preload`, which is for the server only
 _forkserver: Any = _standard._forkserver
 start_safely(_standard)
+_standard.resource_tracker = tracker  # type: ignore[attr-defined]
 _tie = Tie()
 _channel = _unnamed.Channel(lambda fd: _descriptors.keep(fd, "server"))
 _unnamed.put_into(_standard, _channel)
@@ -82,7 +83,7 @@ def ensure_running() -> None:
             )
         chosen = _forkserver._preload_modules or []
         forget_lost_tracker()
-        resource_tracker.ensure_running()  # the server would start it, too; when it starts, it leaves Ctrl-C unblocked
+        tracker.ensure_running()  # the server would start it, too; when it starts, it leaves Ctrl-C unblocked
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         last = [] if signal.SIGINT in mask else [_HEARS_INTERRUPTS]
         if signal.SIGCHLD in mask:

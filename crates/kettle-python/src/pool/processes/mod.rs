@@ -214,7 +214,7 @@ impl PoolCrew {
     fn staff(&self, py: Python<'_>) -> PyResult<()> {
         let crew = &self.crew;
         let Some(mut inside) = crew.rounds.enter() else { return Ok(()) };
-        crew.receive(py, &mut inside, true).and_then(|_| crew.staff(py))
+        crew.receive(py, &mut inside, true).and_then(|_| crew.staff(py, inside.is_nested()))
     }
 
     /// Leads when no other thread does, until the pool is over; runs in a separate thread.

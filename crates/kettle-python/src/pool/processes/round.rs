@@ -101,9 +101,9 @@ impl Processes {
         if !self.ledger.lifecycle.is_terminated() {
             errors::check()?;
         }
-        if let Err(e) = self.staff(py) {
+        if let Err(e) = self.staff(py, inside.is_nested()) {
             // The remaining workers continue, and the start is retried. Without any worker nothing would ever happen.
-            if lock(py, &self.supervisor).tally().workers == 0 || !e.is_instance_of::<PyException>(py) {
+            if lock(py, &self.supervisor).has_only_openings() || !e.is_instance_of::<PyException>(py) {
                 return Err(e);
             }
         }

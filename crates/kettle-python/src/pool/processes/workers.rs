@@ -24,12 +24,13 @@ pub(super) struct FailedStart {
 }
 
 impl Processes {
-    /// Starts missing workers.
-    pub(super) fn staff(&self, py: Python<'_>) -> PyResult<()> {
+    /// Starts missing workers. A nested round cannot wait for the start that it interrupts.
+    pub(super) fn staff(&self, py: Python<'_>, is_nested: bool) -> PyResult<()> {
         loop {
             let opened = {
                 let mut supervisor = lock(py, &self.supervisor);
-                if !self.ledger.needs_workers() || supervisor.vacancies() == 0 || self.ledger.lifecycle.is_broken() {
+                let is_complete = supervisor.vacancies() == 0 && !(is_nested && supervisor.has_only_openings());
+                if !self.ledger.needs_workers() || is_complete || self.ledger.lifecycle.is_broken() {
                     return Ok(());
                 }
                 supervisor.open()

@@ -119,6 +119,11 @@ impl<J> Rounds<J> {
 }
 
 impl<J> Inside<'_, J> {
+    /// Whether this round is nested in another one of this thread.
+    pub fn is_nested(&self) -> bool {
+        self.place.is_none()
+    }
+
     /// Moves the events of the post to the inbox.
     pub fn take_in(&mut self, locking: impl Locking) {
         let post = &mut self.post;

@@ -82,6 +82,12 @@ impl<J: Clone> Supervisor<J> {
         self.limits.workers.saturating_sub(self.seats.iter().filter(|seat| seat.is_staff()).count())
     }
 
+    /// Returns whether all workers are about to be started. If that is up to a thread that waits for the pool meanwhile,
+    /// in a signal handler, it has to start another one.
+    pub fn has_only_openings(&self) -> bool {
+        self.seats.iter().all(|seat| !seat.is_staff() || seat.phase == Phase::Opening)
+    }
+
     /// Increases the requested number of workers.
     pub fn grow(&mut self, more: usize) {
         self.limits.workers += more;
@@ -106,10 +112,12 @@ impl<J: Clone> Supervisor<J> {
     }
 
     /// Records that the worker of this seat was started. If `child` has ended already, the next [`sweep`](Self::sweep)
-    /// finds out.
+    /// finds out. If the pool has enough workers without it, it is told to leave.
     pub fn occupy(&mut self, id: SeatId, child: Child) {
         let child = Arc::new(child);
-        if let Some(seat) = self.seat(id) {
+        let is_there = |seat: &&Seat<J>| seat.is_staff() && seat.phase != Phase::Opening;
+        let is_needed = self.seats.iter().filter(is_there).count() < self.limits.workers;
+        if let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) {
             seat.child = Some(child);
             match seat.phase {
                 Phase::Opening if seat.was_ready => seat.phase = Phase::Ready,
@@ -117,6 +125,9 @@ impl<J: Clone> Supervisor<J> {
                 // The pool was terminated meanwhile.
                 Phase::Ending { .. } => seat.signal(SIGKILL),
                 Phase::Starting | Phase::Ready | Phase::Leaving => {}
+            }
+            if !is_needed {
+                seat.tell_to_leave(&mut self.scratch);
             }
         }
         self.renew_watch();
