@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import kettle.multiprocessing as mp
-from kettle.futures import ProcessPoolExecutor, _executor
+from kettle.futures import ProcessPoolExecutor, ThreadPoolExecutor, _executor
 from pool.support import square, until
 
 METHODS = ["fork", "spawn", "forkserver"]
@@ -316,7 +317,115 @@ def test_a_handler_ends_the_pool_while_a_worker_is_started(on_signal, monkeypatc
     pool.join()
 
 
+def processes_that_ask(context, monkeypatch, ask):
+    """From now on, starting a process in the main thread first calls `ask` in a signal handler, once."""
+    start, main, asked = context.Process.start, threading.main_thread(), []
+
+    def handler(*_):
+        monkeypatch.undo()
+        asked.append(ask())
+
+    def interrupted(process):
+        if threading.current_thread() is main and not asked:
+            signal.raise_signal(signal.SIGUSR1)
+        start(process)
+
+    signal.signal(signal.SIGUSR1, handler)
+    monkeypatch.setattr(context.Process, "start", interrupted)
+    return asked
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_handler_waits_for_a_pool_whose_worker_its_thread_is_about_to_start(on_signal, monkeypatch, method, workers):
+    context = mp.get_context(method)
+    with context.Pool(workers, maxtasksperchild=1) as pool:
+        asked = processes_that_ask(context, monkeypatch, lambda: pool.map(square, range(3), chunksize=1))
+        n = 0
+        while not asked and n < 10000:
+            assert pool.apply(square, (n,)) == n * n
+            n += 1
+        assert asked == [[0, 1, 4]]
+        assert pool.map(square, range(8), chunksize=1) == [n * n for n in range(8)]
+        until(lambda: pool.statistics().workers == workers)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_handler_waits_for_an_executor_whose_thread_its_own_is_about_to_start(on_signal, monkeypatch, workers):
+    start, asked, began = threading.Thread.start, [], []
+
+    def handler(*_):
+        monkeypatch.undo()
+        asked.append(executor.submit(square, 3).result())
+
+    def interrupted(thread):
+        if not asked:
+            signal.raise_signal(signal.SIGUSR1)
+        start(thread)
+
+    signal.signal(signal.SIGUSR1, handler)
+    with ThreadPoolExecutor(workers, initializer=began.append, initargs=(1,)) as executor:
+        monkeypatch.setattr(threading.Thread, "start", interrupted)
+        assert (executor.submit(square, 4).result(), asked) == (16, [9])
+        gate = threading.Barrier(workers, timeout=60)
+        waits = [executor.submit(gate.wait) for _ in range(workers)]
+        assert sorted(wait.result() for wait in waits) == list(range(workers))
+        assert executor.submit(lambda: threading.current_thread()).result() in executor._threads
+    assert not any(thread.is_alive() for thread in executor._threads)
+
+
 # ---------------------------------------------------------------- processes
+
+
+HOOKED = """
+import os, threading, sys
+import kettle.multiprocessing as mp
+
+plain, plain_2, nested = threading.Lock(), threading.Lock(), []
+context = mp.get_context("fork")
+
+
+def start_another():
+    if os.getpid() == parent and threading.current_thread() is threading.main_thread() and not nested:
+        nested.append(context.Process(target=os._exit, args=(8,)))
+        nested[0].start()
+
+
+def wait_and_exit(gate):
+    gate.wait()
+    os._exit(7)
+
+
+parent = os.getpid()
+if sys.argv[1] == "before":
+    os.register_at_fork(before=start_another)
+os.register_at_fork(before=plain.acquire, after_in_parent=plain.release, after_in_child=plain._at_fork_reinit)
+if sys.argv[1] == "after":
+    os.register_at_fork(after_in_parent=start_another)
+os.register_at_fork(before=plain_2.acquire, after_in_parent=plain_2.release, after_in_child=plain_2._at_fork_reinit)
+gate = context.Event()
+process = context.Process(target=wait_and_exit, args=(gate,))
+process.start()
+nested[0].join()
+assert process.is_alive() and nested[0].exitcode == 8
+assert process._popen._ticket != nested[0]._popen._ticket
+gate.set()
+process.join()
+assert process.exitcode == 7
+again = context.Process(target=os._exit, args=(9,))
+again.start()
+again.join()
+assert again.exitcode == 9
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_process_is_started_between_the_hooks_of_a_fork(tmp_path, when):
+    """As by a signal handler that interrupts hooks written in Python while others hold plain locks."""
+    program = tmp_path / "program.py"
+    program.write_text(HOOKED)
+    done = subprocess.run([sys.executable, program, when], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -368,7 +477,7 @@ def test_a_handler_starts_a_process_while_its_thread_starts_one(method):
         nonlocal is_in, calls
         if event == "call" and frame.f_code.co_filename.startswith(here) and not is_in:
             calls += 1
-            if calls % 10 == 0 and len(started) < 8:
+            if calls % 4 == 0 and len(started) < 8:
                 is_in = True
                 signal.raise_signal(signal.SIGUSR1)
                 is_in = False

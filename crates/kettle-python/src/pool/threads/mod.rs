@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use kettle::pool::scheduler::Completion;
 use kettle::pool::scheduler::thread::Timeouts;
+use kettle_core::sys::process;
 use kettle_core::wait::{Deadline, Idle};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
@@ -50,7 +51,12 @@ pub(super) struct Threads {
     untold: AtomicBool,
     /// Held while items are pulled from an iterator, to keep their order.
     pulling: Mutex<()>,
+    /// The number of workers, including the expected ones.
     present: AtomicUsize,
+    /// The number of workers whose threads have not begun yet.
+    expected: AtomicUsize,
+    /// The threads that are starting workers.
+    starting: Mutex<Vec<u32>>,
     busy: AtomicUsize,
     queues: LocalQueues,
     timeouts: Timeouts<Limited>,
@@ -192,10 +198,18 @@ impl Threads {
     fn expect(&self) -> bool {
         self.present.fetch_add(1, Ordering::SeqCst);
         let is_wanted = self.ledger.needs_workers();
-        if !is_wanted {
+        if is_wanted {
+            self.expected.fetch_add(1, Ordering::SeqCst);
+        } else {
             self.leave();
         }
         is_wanted
+    }
+
+    /// Makes the calling thread an expected worker. Returns false if there is none: see
+    /// [`start_instead`](Self::start_instead).
+    fn begin(&self) -> bool {
+        self.expected.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |expected| expected.checked_sub(1)).is_ok()
     }
 
     /// Starts one more worker, if there is something to do.
@@ -203,8 +217,28 @@ impl Threads {
         if !self.expect() {
             return Ok(());
         }
-        let started = self.ledger.call(py, intern!(py, "start"), (self.handle(py)?,));
-        started.map(drop).inspect_err(|_| self.leave())
+        self.start_thread(py).inspect_err(|_| {
+            if self.begin() {
+                self.leave();
+            }
+        })
+    }
+
+    /// Starts a thread if this thread, in a signal handler, has interrupted its own start of a worker. It cannot wait for
+    /// that worker, but for this one. Whichever begins first is the worker, and the other one exits at once.
+    fn start_instead(&self, py: Python<'_>) -> PyResult<()> {
+        let is_starting = lock(py, &self.starting).contains(&process::thread_id());
+        if is_starting && self.expected.load(Ordering::SeqCst) > 0 { self.start_thread(py) } else { Ok(()) }
+    }
+
+    fn start_thread(&self, py: Python<'_>) -> PyResult<()> {
+        lock(py, &self.starting).push(process::thread_id());
+        let started = self.handle(py).and_then(|handle| self.ledger.call(py, intern!(py, "start"), (handle,)));
+        let mut starting = lock(py, &self.starting);
+        if let Some(at) = starting.iter().rposition(|thread| *thread == process::thread_id()) {
+            starting.remove(at);
+        }
+        started.map(drop)
     }
 }
 
@@ -230,6 +264,8 @@ impl ThreadCrew {
             untold: AtomicBool::new(false),
             pulling: Mutex::new(()),
             present: AtomicUsize::new(0),
+            expected: AtomicUsize::new(0),
+            starting: Mutex::default(),
             busy: AtomicUsize::new(0),
             queues: LocalQueues::default(),
             timeouts: Timeouts::default(),
@@ -253,7 +289,7 @@ impl ThreadCrew {
             let present = crew.present.load(Ordering::SeqCst);
             let free = present.saturating_sub(crew.busy.load(Ordering::SeqCst));
             if present >= most || free >= wanted || !crew.ledger.needs_workers() {
-                return Ok(());
+                return crew.start_instead(py);
             }
             crew.start(py)?;
         }
@@ -262,6 +298,9 @@ impl ThreadCrew {
     /// Works until there will be nothing more to do: for a thread that was started. An error that is not a task's own
     /// breaks the pool, since the tasks that the worker has claimed get no outcome any more.
     fn work(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.crew.begin() {
+            return Ok(());
+        }
         match caught(|| self.crew.work(py)).and_then(|worked| worked) {
             Ok(()) => Ok(()),
             Err(e) => self.crew.lose_worker(py, intern!(py, "worker_failed"), e.into_value(py).into_any()),
@@ -270,6 +309,9 @@ impl ThreadCrew {
 
     /// A worker could not begin, because of this error.
     fn refuse(&self, py: Python<'_>, error: Py<PyAny>) -> PyResult<()> {
+        if !self.crew.begin() {
+            return Ok(());
+        }
         self.crew.lose_worker(py, intern!(py, "broken"), error)
     }
 
