@@ -93,9 +93,9 @@ def test_the_scheduler_of_the_pools_knows_no_front():
     assert not outside
 
 
-def test_unsafe_is_written_in_the_core_and_in_two_modules_of_the_bindings():
+def test_unsafe_is_written_in_the_core_and_in_three_modules_of_the_bindings():
     unsafe = re.compile(r"\bunsafe\s*(\{|fn\b|impl\b|trait\b|extern\b)")
-    audited = {BINDINGS / "buffers.rs", BINDINGS / "methods.rs", *(BINDINGS / "methods").glob("*.rs")}
+    audited = {BINDINGS / "buffers.rs", *(BINDINGS / "fast").glob("*.rs"), *(BINDINGS / "fast_methods").glob("*.rs")}
     elsewhere = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "crates").glob("*/src/**/*.rs")

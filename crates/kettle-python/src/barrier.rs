@@ -14,7 +14,7 @@ use pyo3::sync::MutexExt;
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::methods::calls;
+use crate::fast::calls;
 use crate::parameters;
 use crate::primitive::{self, Waitable, travels, waitable};
 use crate::threads;

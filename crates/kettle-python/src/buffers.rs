@@ -1,4 +1,4 @@
-//! The buffer protocol; together with `methods`, the only `unsafe` code of this crate.
+//! The buffer protocol; together with `fast` and `fast_methods`, the only `unsafe` code of this crate.
 //!
 //! *What is guaranteed.* Python guarantees that the memory of a view stays where it is while the view lives. It does
 //! not guarantee that the memory is not written meanwhile by another thread or, for shared memory, by another process.

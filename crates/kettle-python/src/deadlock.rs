@@ -12,8 +12,8 @@ use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 
-use crate::methods::calls::call_method;
-use crate::methods::{Site, scopes};
+use crate::fast::calls::call_method;
+use crate::fast::{Site, scopes};
 use crate::{lock, parameters, threads};
 
 /// The policy of this process, and the threshold in seconds; first sets what is given.

@@ -10,7 +10,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::errors;
-use crate::methods::descriptors::{Given, Lent};
+use crate::fast::descriptors::{Given, Lent};
 
 /// A descriptor that is kept, and known again should the program close it and open another file. Owns it.
 #[pyclass(frozen, module = "kettle._native")]

@@ -7,7 +7,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PySet, PyString};
 
-use crate::methods::calls;
+use crate::fast::calls;
 
 /// Passes imports on to `standard`, except those that concern the packages `names`, which go to `redirected`. Both are
 /// called as `__import__` is.

@@ -8,7 +8,7 @@
 //! | `parameters` | conversion of arguments, and the errors for wrong ones |
 //! | `panics` | our own faults as exceptions of ours |
 //! | `pickle`, `compact`, `message` | objects to bytes to messages, and back |
-//! | `buffers`, `methods` | the buffer protocol, and hand-written hot methods: the only `unsafe` code of this crate |
+//! | `buffers`, `fast`, `fast_methods` | the buffer protocol, and hand-written hot methods: the only `unsafe` code here |
 //! | `event_loop` | the native half of `kettle.asyncio.EventLoop` |
 //! | `pool` | pools of processes and of threads |
 //! | `primitive` | tokens, doorbells and statistics: what all primitives share |
@@ -29,11 +29,12 @@ mod door;
 mod errors;
 mod event;
 mod event_loop;
+mod fast;
+mod fast_methods;
 mod importer;
 mod lock;
 mod memory;
 mod message;
-mod methods;
 mod number;
 mod objects;
 mod panics;
@@ -70,19 +71,21 @@ mod _native {
     #[pymodule_export]
     use super::event_loop::{EventLoop, Stream, accept};
     #[pymodule_export]
+    use super::fast::scopes::is_guarded;
+    #[pymodule_export]
+    use super::fast::{Glance, is_layout_known};
+    #[pymodule_export]
+    use super::fast_methods::handles::handle_classes;
+    #[pymodule_export]
+    use super::fast_methods::streams::stream_transport;
+    #[pymodule_export]
+    use super::fast_methods::{LockMaker, quicken};
+    #[pymodule_export]
     use super::importer::Importer;
     #[pymodule_export]
     use super::lock::{Lock, RLock};
     #[pymodule_export]
     use super::memory::{Cell, Lease, SharedBytes};
-    #[pymodule_export]
-    use super::methods::handle_classes::handle_classes;
-    #[pymodule_export]
-    use super::methods::scopes::is_guarded;
-    #[pymodule_export]
-    use super::methods::streams::stream_transport;
-    #[pymodule_export]
-    use super::methods::{Glance, LockMaker, is_layout_known, quicken};
     #[pymodule_export]
     use super::objects::{ObjectQueue, replaced_clock};
     #[pymodule_export]
@@ -124,7 +127,7 @@ mod _native {
         // After the interpreter has ended, not before: until then destructors use this process's membership of the
         // session.
         kettle_core::arena::leave_at_exit();
-        super::methods::learn_layout(module.py())?;
+        super::fast::learn_layout(&module.py().get_type::<HeapEvent>())?;
         super::panics::become_errors(module)
     }
 }

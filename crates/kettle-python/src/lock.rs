@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use crate::deadlock::{FileAndLine, Made, Numbered, shared_number, wait_watched};
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::methods::Quick;
+use crate::fast::Quick;
 use crate::parameters;
 use crate::primitive::{self, Waitable, travels, waitable};
 

@@ -17,7 +17,7 @@ use kettle_core::arena::{Names, Token};
 
 use crate::buffers;
 use crate::compact::{self, Compact};
-use crate::methods::calls;
+use crate::fast::calls;
 use crate::{errors, primitive, replaced};
 
 /// The kind of a message's body.

@@ -16,8 +16,8 @@ use pyo3::types::{PyBytes, PyList, PyType, PyWeakrefMethods, PyWeakrefReference}
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
+use crate::fast::{Ours, calls};
 use crate::message;
-use crate::methods::{Ours, calls};
 use crate::parameters::{self, Timeout};
 use crate::pickle::{self, Encoded};
 use crate::primitive::{self, Waitable, travels, waitable};

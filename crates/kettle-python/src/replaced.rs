@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 
 use crate::buffers;
-use crate::methods::calls;
+use crate::fast::calls;
 
 /// The ways that objects are sent. As in the standard library, each may have its own pickler.
 #[derive(Clone, Copy, PartialEq, Eq)]

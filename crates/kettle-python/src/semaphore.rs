@@ -13,7 +13,7 @@ use pyo3::types::PyType;
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::methods::Quick;
+use crate::fast::Quick;
 use crate::parameters;
 use crate::primitive::{self, Arrived, Travelling, Travels, Waitable, waitable};
 

@@ -11,8 +11,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::os::fd::{AsFd, AsRawFd};
 
-use crate::methods::descriptors::{Given, Lent};
-use crate::methods::forks;
+use crate::fast::descriptors::{Given, Lent};
+use crate::fast::forks;
 use crate::{door, errors};
 
 fn ticket(bits: u64) -> PyResult<Ticket> {

@@ -10,7 +10,7 @@ use super::{
     BYTES_1, DEPTH_MAX, DICT_1, END, FALSE, FLOAT, INT_1, INT_4, INT_8, INT_16, KEY, KEY_MAX, LEN_MAX, LIST_1, NONE,
     REMEMBERED, SAME, STR_1, TRUE, TUPLE_1,
 };
-use crate::methods::numbers;
+use crate::fast::numbers;
 
 /// An encoded object.
 pub(crate) struct Compact(Option<Box<Encoder>>);

@@ -27,7 +27,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple, PyType};
 
 use crate::door::{deadline, wait_outside};
-use crate::methods::descriptors::Given;
+use crate::fast::descriptors::Given;
 use crate::parameters;
 use crate::pickle::{self, Tag};
 use crate::primitive::{Arrived, Travelling, Travels};

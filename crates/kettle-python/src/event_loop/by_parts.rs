@@ -4,7 +4,7 @@
 use pyo3::prelude::*;
 
 use super::EventLoop;
-use crate::methods::handle::Handle;
+use crate::fast::handle::Handle;
 
 #[pymethods]
 impl EventLoop {

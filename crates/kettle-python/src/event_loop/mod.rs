@@ -43,8 +43,8 @@ pub(crate) use listener::accept;
 pub(crate) use stream::Stream;
 
 use crate::errors;
-use crate::methods::handle::Handle;
-use crate::methods::{Attached, AttachedLock, calls};
+use crate::fast::handle::Handle;
+use crate::fast::{Attached, AttachedLock, calls};
 
 /// The state that only the loop's own thread uses while the loop runs.
 #[derive(Default)]

@@ -10,8 +10,8 @@ use pyo3::types::{PyBool, PyDict, PyInt, PyTuple};
 
 use super::{EventLoop, Parts};
 use crate::errors;
-use crate::methods::calls;
-use crate::methods::handle::Handle;
+use crate::fast::calls;
+use crate::fast::handle::Handle;
 
 /// The reader and the writer of a descriptor.
 type Handles = (Option<Py<PyAny>>, Option<Py<PyAny>>);

@@ -14,7 +14,7 @@ use pyo3::types::PyInt;
 use super::stream::Stream;
 use crate::buffers;
 use crate::errors;
-use crate::methods::calls;
+use crate::fast::calls;
 
 const READ_ERROR: &str = "Fatal read error on socket transport";
 

@@ -8,8 +8,8 @@ use pyo3::types::{PyFloat, PyTuple};
 
 use super::EventLoop;
 use crate::errors;
-use crate::methods::calls;
-use crate::methods::handle::Handle;
+use crate::fast::calls;
+use crate::fast::handle::Handle;
 
 impl EventLoop {
     /// Schedules the handle for the next turn, and returns it.

@@ -12,9 +12,9 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::pyclass::PyVisit;
 
-use crate::methods::calls;
-use crate::methods::sockets::Socket;
-use crate::methods::{Attached, AttachedLock};
+use crate::fast::calls;
+use crate::fast::sockets::Socket;
+use crate::fast::{Attached, AttachedLock};
 
 /// asyncio's own limit for a read.
 const MOST: usize = 256 * 1024;

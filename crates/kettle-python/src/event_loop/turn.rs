@@ -12,9 +12,9 @@ use pyo3::prelude::*;
 
 use super::EventLoop;
 use crate::errors;
-use crate::methods::calls;
-use crate::methods::handle::Handle;
-use crate::methods::handle_classes;
+use crate::fast::calls;
+use crate::fast::handle::Handle;
+use crate::fast::handle_classes;
 
 /// The minimum time between two polls while callbacks are ready and the last poll found nothing, in nanoseconds.
 const BETWEEN_POLLS: u64 = 50_000;

@@ -11,7 +11,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 use super::stream::Stream;
 use crate::buffers;
 use crate::errors;
-use crate::methods::calls;
+use crate::fast::calls;
 
 const WRITE_ERROR: &str = "Fatal write error on socket transport";
 

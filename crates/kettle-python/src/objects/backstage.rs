@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 
 use super::{ObjectQueue, too_many_done};
-use crate::methods::Attached;
+use crate::fast::Attached;
 use crate::primitive;
 
 const SIGNS: [Sign; 3] = [Sign::Item, Sign::Room, Sign::Done];

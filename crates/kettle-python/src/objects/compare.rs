@@ -6,8 +6,8 @@ use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyInt, PyString, PyTuple};
 
-use crate::methods::calls;
-use crate::methods::numbers::as_i64;
+use crate::fast::calls;
+use crate::fast::numbers::as_i64;
 
 /// Compares numbers, texts and tuples of these directly, where the interpreter runs no user code. For everything else
 /// it remembers the results of earlier comparisons.

@@ -12,7 +12,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyModule, PyType};
 
 use crate::door::deadline;
-use crate::methods::calls;
+use crate::fast::calls;
 
 /// The deadline of a wait, and the time-out in seconds that it was computed from.
 #[derive(Clone, Copy)]

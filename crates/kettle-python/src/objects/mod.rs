@@ -34,7 +34,7 @@ use pyo3::types::{PyDict, PyFloat, PyList, PyTuple, PyType};
 
 use crate::door::wait_outside;
 use crate::errors;
-use crate::methods::{AttachedLock, Called, Ours, calls};
+use crate::fast::{AttachedLock, Called, Ours, calls};
 use crate::parameters;
 use crate::queue::queue_statistics;
 use crate::threads::set_name;
@@ -119,7 +119,7 @@ pub(crate) enum NothingNow {
     Otherwise,
 }
 
-/// The ordinary cases, for `methods`: nothing to wait for, nothing to raise, and no Python code to run.
+/// The ordinary cases, for `fast_methods`: nothing to wait for, nothing to raise, and no Python code to run.
 impl ObjectQueue {
     #[inline]
     pub(crate) fn put_now(&self, py: Python<'_>, item: Py<PyAny>) -> Result<(), Py<PyAny>> {

@@ -12,7 +12,7 @@ use pyo3::types::PyString;
 use super::job::{CallOf, Job, Leavings, Outcome, PoolJob, Work};
 use super::ledger::{Ledger, count};
 use super::locking::{Detaching, lock};
-use crate::methods::calls;
+use crate::fast::calls;
 
 /// The remaining steps for a job that is over.
 pub(super) struct Concluded {

@@ -13,7 +13,7 @@ use pyo3::types::{PyString, PyTuple};
 use super::crew::Crew;
 use super::job::Job;
 use super::locking::{Detaching, lock};
-use crate::methods::calls;
+use crate::fast::calls;
 use crate::primitive;
 
 pub(super) struct Ledger {

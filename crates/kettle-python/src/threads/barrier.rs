@@ -15,7 +15,7 @@ use super::{key, set_name};
 use crate::barrier::{Arrival, barrier_methods, number_of_parties, wait_at};
 use crate::door::deadline;
 use crate::errors;
-use crate::methods::{Called, Ours, calls};
+use crate::fast::{Called, Ours, calls};
 use crate::parameters;
 use crate::primitive::{Waitable, waitable};
 

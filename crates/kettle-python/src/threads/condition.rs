@@ -15,7 +15,7 @@ use super::{key, wait_for_thread};
 use crate::condition::condition_statistics;
 use crate::deadlock::Numbered;
 use crate::door::deadline;
-use crate::methods::{Called, Ours, Quick, calls, nothing_else};
+use crate::fast::{Called, Ours, Quick, calls, nothing_else};
 use crate::parameters;
 
 /// What `notify_all` calls.

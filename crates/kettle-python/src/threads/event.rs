@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::{key, set_name, wait_for_thread};
 use crate::door::deadline;
 use crate::event::event_statistics;
-use crate::methods::calls;
+use crate::fast::calls;
 use crate::parameters;
 use crate::primitive::{Waitable, waitable};
 

@@ -11,8 +11,8 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::{Truth, UNSET, acquire_deadline, key, pid_and_thread, set_name, sleep_for_lock, sleep_until_locked};
 use crate::deadlock::{FileAndLine, Made, Numbered};
+use crate::fast::{Exclusive, Quick};
 use crate::lock::lock_statistics;
-use crate::methods::{Exclusive, Quick};
 use crate::parameters;
 use crate::primitive::{Waitable, waitable};
 

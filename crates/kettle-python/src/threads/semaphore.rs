@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::{Truth, key, wait_for_thread};
 use crate::door::deadline;
-use crate::methods::{Called, Ours, Quick, calls, nothing_else};
+use crate::fast::{Called, Ours, Quick, calls, nothing_else};
 use crate::parameters;
 use crate::primitive::{Waitable, waitable};
 use crate::semaphore::semaphore_statistics;

@@ -11,7 +11,7 @@
 use pyo3::prelude::*;
 
 use super::{Job, Work};
-use crate::methods::lifetimes;
+use crate::fast::lifetimes;
 
 /// See the module documentation. The objects are dropped with this value.
 pub(in crate::pool) struct Leavings(Option<Work>);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 
 use super::{Job, State};
-use crate::methods::calls;
+use crate::fast::calls;
 
 /// An object with `update(done, failed)` and `close(done, failed)`.
 pub(super) struct Bar {

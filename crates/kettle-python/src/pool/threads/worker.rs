@@ -17,7 +17,7 @@ use super::Threads;
 use super::claim::{Claim, Claimed, LocalQueue, take_kept};
 use super::shift::{OVERDUE, Shift};
 use crate::door::wait_outside;
-use crate::methods::calls;
+use crate::fast::calls;
 use crate::pool::arguments::{as_dict, as_tuple};
 use crate::pool::crew::Crew;
 use crate::pool::job::{Job, Outcome, State, Work};

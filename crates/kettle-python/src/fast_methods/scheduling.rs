@@ -6,9 +6,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyTuple, PyType};
 
-use super::handle::Handle;
-use super::{answer_quickly, general, general_without, null, object, put, this, truth};
+use super::install::put;
 use crate::event_loop::EventLoop;
+use crate::fast::handle::Handle;
+use crate::fast::vectorcall::{answer_quickly, general, general_without, null, object, this, truth};
 
 pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<()> {
     let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;

@@ -203,7 +203,7 @@ pub(crate) fn next<'py>(iterator: &Bound<'py, PyIterator>) -> PyResult<Option<Bo
 
 /// `callable(*given)`; the last arguments are passed under these names. All are borrowed.
 #[inline(always)]
-pub(super) fn call_named<'py>(
+pub(crate) fn call_named<'py>(
     callable: &Bound<'py, PyAny>,
     given: &[*mut ffi::PyObject],
     names: &Bound<'py, PyTuple>,

@@ -1,51 +1,15 @@
-//! The fast methods of locks and the other primitives between threads.
+//! The fast methods of events and conditions between threads.
 
 use pyo3::ffi::{self, PyMethodDefPointer};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::{
-    ENTER_DOC, EXIT_DOC, Method, Quick, answer_quickly, done, general, general_without, making, nothing, object, put,
-    put_all, this, truth,
-};
+use super::install::{ENTER_DOC, EXIT_DOC, Method, put_all, without_arguments};
+use crate::fast::vectorcall::{answer_quickly, done, general, general_without, nothing, object, this, truth};
 use crate::threads::condition::Condition;
 use crate::threads::event::Event;
-use crate::threads::lock::{Lock, RLock};
-use crate::threads::semaphore::Semaphore;
 
-/// Adds the fast methods to `cls` if it is a subclass of one of these. Returns whether it is.
-pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<bool> {
-    if cls.is_subclass_of::<Lock>()? {
-        super::install::<Lock>(cls)?;
-        install_locked::<Lock>(cls)?;
-        making::install::<Lock>(cls);
-    } else if cls.is_subclass_of::<RLock>()? {
-        super::install::<RLock>(cls)?;
-        install_locked::<RLock>(cls)?;
-        making::install::<RLock>(cls);
-    } else if cls.is_subclass_of::<Semaphore>()? {
-        super::install::<Semaphore>(cls)?;
-    } else if cls.is_subclass_of::<Event>()? {
-        install_event(cls)?;
-    } else if cls.is_subclass_of::<Condition>()? {
-        install_condition(cls)?;
-    } else {
-        return Ok(false);
-    }
-    Ok(true)
-}
-
-/// A lock for threads.
-pub(crate) trait Exclusive: Quick {
-    fn is_locked(&self) -> bool;
-}
-
-fn install_locked<T: Exclusive>(cls: &Bound<'_, PyType>) -> PyResult<()> {
-    let doc = c"locked($self, /)\n--\n\nReturns whether a thread holds it.";
-    put::<T>(cls, "locked", c"locked", PyMethodDefPointer { PyCFunctionFast: locked::<T> }, ffi::METH_FASTCALL, doc)
-}
-
-fn install_event(cls: &Bound<'_, PyType>) -> PyResult<()> {
+pub(super) fn install_event(cls: &Bound<'_, PyType>) -> PyResult<()> {
     let is_set_doc = c"is_set($self, /)\n--\n\nReturns whether the event is set.";
     let set_doc = c"set($self, /)\n--\n\nSets the event, and wakes all waiters.";
     let clear_doc = c"clear($self, /)\n--\n\nClears the event.";
@@ -62,7 +26,7 @@ fn install_event(cls: &Bound<'_, PyType>) -> PyResult<()> {
     put_all::<Event>(cls, table)
 }
 
-fn install_condition(cls: &Bound<'_, PyType>) -> PyResult<()> {
+pub(super) fn install_condition(cls: &Bound<'_, PyType>) -> PyResult<()> {
     let notify_doc = c"notify($self, /, n=1)\n--\n\nWakes up to `n` waiters, the longest waiting first.";
     let all_doc = c"notify_all($self, /)\n--\n\nWakes all waiters.";
     let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
@@ -75,32 +39,7 @@ fn install_condition(cls: &Bound<'_, PyType>) -> PyResult<()> {
     put_all::<Condition>(cls, table)
 }
 
-/// Functions for methods without arguments. What cannot be answered at once, including a wrong call, is left to PyO3's
-/// method of that name.
-macro_rules! without_arguments {
-    ($($function:ident$(<$t:ident: $bound:path>)?($this:ident: $class:ty), $name:literal => $answer:expr;)*) => {$(
-        unsafe extern "C" fn $function$(<$t: $bound>)?(
-            slf: *mut ffi::PyObject,
-            args: *mut *mut ffi::PyObject,
-            nargs: ffi::Py_ssize_t,
-        ) -> *mut ffi::PyObject {
-            // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
-            unsafe {
-                if nargs != 0 {
-                    return general::<$class>($name, slf, args, nargs, std::ptr::null_mut());
-                }
-                let quick = || {
-                    let $this = this::<$class>(slf);
-                    $answer
-                };
-                answer_quickly(quick, || general_without::<$class>($name, slf))
-            }
-        }
-    )*};
-}
-
 without_arguments! {
-    locked<T: Exclusive>(lock: T), "locked" => truth(lock.is_locked());
     is_set(event: Event), "is_set" => truth(event.is_set());
     set(event: Event), "set" => nothing(event.set_now());
     clear(event: Event), "clear" => nothing(event.clear_now());

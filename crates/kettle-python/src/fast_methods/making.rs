@@ -11,7 +11,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use super::{answer, object_or_null};
+use crate::fast::vectorcall::{answer, object_or_null};
 use crate::parameters;
 use crate::threads::lock::Lock;
 use crate::threads::set_name;

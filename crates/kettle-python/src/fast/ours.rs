@@ -20,8 +20,6 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
 
-use crate::threads::event::Event;
-
 /// Whether the interpreter keeps an object's attributes where `attributes_around` expects them.
 static IS_LAYOUT_KNOWN: AtomicBool = AtomicBool::new(false);
 
@@ -121,12 +119,13 @@ unsafe fn attributes_around(object: *mut ffi::PyObject) -> u64 {
     }
 }
 
-/// Tests whether attributes are where they are expected.
-pub(crate) fn learn_layout(py: Python<'_>) -> PyResult<()> {
+/// Tests whether attributes are where they are expected, in a subclass of `native`, a class of ours.
+pub(crate) fn learn_layout(native: &Bound<'_, PyType>) -> PyResult<()> {
+    let py = native.py();
     if !(py.version_info() >= (3, 11) && py.version_info() < (3, 15)) {
         return Ok(());
     }
-    let class = py.get_type::<PyType>().call1(("Probe", (py.get_type::<Event>(),), PyDict::new(py)))?;
+    let class = py.get_type::<PyType>().call1(("Probe", (native,), PyDict::new(py)))?;
     let (probe, other) = (class.call0()?, class.call0()?);
     // SAFETY: they are of such a class.
     let look = |object: &Bound<'_, PyAny>| unsafe { attributes_around(object.as_ptr()) };

@@ -9,8 +9,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use super::{answer, answer_quickly, calls, forward, null, object, object_or_null, put_over, this};
+use super::install::put_over;
 use crate::event_loop::EventLoop;
+use crate::fast::calls;
+use crate::fast::vectorcall::{answer, answer_quickly, forward, null, object, object_or_null, this};
 
 /// asyncio's own.
 struct Standard {

@@ -14,46 +14,53 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
-use super::handle::{cancel, cancel_timer};
 use super::spare::Spare;
 
 /// The offsets of the slots in an object, in bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Slots {
-    pub(super) callback: isize,
-    pub(super) args: isize,
-    pub(super) cancelled: isize,
-    pub(super) event_loop: isize,
-    pub(super) source_traceback: isize,
-    pub(super) repr: isize,
-    pub(super) context: isize,
+pub(crate) struct Slots {
+    pub(crate) callback: isize,
+    pub(crate) args: isize,
+    pub(crate) cancelled: isize,
+    pub(crate) event_loop: isize,
+    pub(crate) source_traceback: isize,
+    pub(crate) repr: isize,
+    pub(crate) context: isize,
 }
 
 /// The additional slots of a `TimerHandle`.
 #[derive(Clone, Copy)]
-pub(super) struct TimerSlots {
-    pub(super) scheduled: isize,
-    pub(super) when: isize,
+pub(crate) struct TimerSlots {
+    pub(crate) scheduled: isize,
+    pub(crate) when: isize,
 }
 
-pub(super) struct Classes {
-    pub(super) plain: Py<PyType>,
-    pub(super) timer: Py<PyType>,
-    pub(super) slots: Slots,
-    pub(super) timer_slots: TimerSlots,
+/// The functions behind `cancel` of the two classes.
+#[derive(Clone, Copy)]
+pub(crate) struct CancelMethods {
+    pub(crate) plain: ffi::PyCFunction,
+    pub(crate) timer: ffi::PyCFunction,
+}
+
+pub(crate) struct Classes {
+    pub(crate) plain: Py<PyType>,
+    pub(crate) timer: Py<PyType>,
+    pub(crate) slots: Slots,
+    pub(crate) timer_slots: TimerSlots,
+    pub(crate) cancel: CancelMethods,
     /// asyncio's own `_run`, as it was when it was first seen.
     run: Py<PyAny>,
     base: Py<PyType>,
 }
 
-pub(super) static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
+pub(crate) static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
 static SPARE_PLAIN: Spare = Spare::new();
 static SPARE_TIMERS: Spare = Spare::new();
 /// Whether the program has replaced asyncio's `Handle._run`.
 static IS_RUN_REPLACED: AtomicBool = AtomicBool::new(false);
 
 /// The offset of the slot `name`, which `class` itself defines.
-pub(super) fn offset(class: &Bound<'_, PyType>, name: &str) -> PyResult<isize> {
+pub(crate) fn offset(class: &Bound<'_, PyType>, name: &str) -> PyResult<isize> {
     let member = class.getattr(name)?;
     // SAFETY: the type of such an object says what it is, and its definition lives as long as the class.
     let (kind, offset) = unsafe {
@@ -69,37 +76,6 @@ pub(super) fn offset(class: &Bound<'_, PyType>, name: &str) -> PyResult<isize> {
         ffi::Py_T_OBJECT_EX if offset > 0 => Ok(offset),
         _ => Err(PyTypeError::new_err(format!("{name} of {class:?} is not an object: this Python is not known"))),
     }
-}
-
-/// Creates the classes from asyncio's two, and returns the same two each time.
-#[pyfunction]
-pub(crate) fn handle_classes<'py>(
-    handle: Bound<'py, PyType>,
-    timer_handle: Bound<'py, PyType>,
-) -> PyResult<(Bound<'py, PyType>, Bound<'py, PyType>)> {
-    let py = handle.py();
-    let classes = CLASSES.get_or_try_init(py, || {
-        let slots = Slots {
-            callback: offset(&handle, "_callback")?,
-            args: offset(&handle, "_args")?,
-            cancelled: offset(&handle, "_cancelled")?,
-            event_loop: offset(&handle, "_loop")?,
-            source_traceback: offset(&handle, "_source_traceback")?,
-            repr: offset(&handle, "_repr")?,
-            context: offset(&handle, "_context")?,
-        };
-        let timer_slots =
-            TimerSlots { scheduled: offset(&timer_handle, "_scheduled")?, when: offset(&timer_handle, "_when")? };
-        Ok::<_, PyErr>(Classes {
-            plain: make_class(&handle, c"kettle.asyncio.Handle", cancel)?.unbind(),
-            timer: make_class(&timer_handle, c"kettle.asyncio.TimerHandle", cancel_timer)?.unbind(),
-            slots,
-            timer_slots,
-            run: handle.getattr("_run")?.unbind(),
-            base: handle.unbind(),
-        })
-    })?;
-    Ok((classes.plain.bind(py).clone(), classes.timer.bind(py).clone()))
 }
 
 /// Creates a subclass of `base` that has no attributes of its own and cannot be subclassed.
@@ -175,7 +151,7 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
 /// # Safety
 /// `object` is of a class with a slot at `offset`, and the interpreter is attached.
 #[inline(always)]
-pub(super) unsafe fn slot(object: *mut ffi::PyObject, offset: isize) -> *mut *mut ffi::PyObject {
+pub(crate) unsafe fn slot(object: *mut ffi::PyObject, offset: isize) -> *mut *mut ffi::PyObject {
     // SAFETY: as promised.
     unsafe { object.byte_offset(offset).cast() }
 }
@@ -185,7 +161,7 @@ pub(super) unsafe fn slot(object: *mut ffi::PyObject, offset: isize) -> *mut *mu
 /// # Safety
 /// As of [`slot`]; `value` is an object.
 #[inline(always)]
-pub(super) unsafe fn put(object: *mut ffi::PyObject, offset: isize, value: *mut ffi::PyObject) {
+pub(crate) unsafe fn put(object: *mut ffi::PyObject, offset: isize, value: *mut ffi::PyObject) {
     // SAFETY: as promised; the old value goes after the new one is in place, since that may run anything.
     unsafe {
         let before = slot(object, offset).replace(value);
@@ -198,25 +174,53 @@ pub(super) unsafe fn put(object: *mut ffi::PyObject, offset: isize, value: *mut 
 /// # Safety
 /// As of [`slot`].
 #[inline(always)]
-pub(super) unsafe fn is_true(object: *mut ffi::PyObject, offset: isize) -> bool {
+pub(crate) unsafe fn is_true(object: *mut ffi::PyObject, offset: isize) -> bool {
     // SAFETY: as promised.
     unsafe { *slot(object, offset) == ffi::Py_True() }
 }
 
 impl Classes {
+    /// Creates the two classes from asyncio's.
+    pub(crate) fn create(
+        handle: Bound<'_, PyType>,
+        timer_handle: &Bound<'_, PyType>,
+        cancel: CancelMethods,
+    ) -> PyResult<Self> {
+        let slots = Slots {
+            callback: offset(&handle, "_callback")?,
+            args: offset(&handle, "_args")?,
+            cancelled: offset(&handle, "_cancelled")?,
+            event_loop: offset(&handle, "_loop")?,
+            source_traceback: offset(&handle, "_source_traceback")?,
+            repr: offset(&handle, "_repr")?,
+            context: offset(&handle, "_context")?,
+        };
+        let timer_slots =
+            TimerSlots { scheduled: offset(timer_handle, "_scheduled")?, when: offset(timer_handle, "_when")? };
+        Ok(Self {
+            plain: make_class(&handle, c"kettle.asyncio.Handle", cancel.plain)?.unbind(),
+            timer: make_class(timer_handle, c"kettle.asyncio.TimerHandle", cancel.timer)?.unbind(),
+            slots,
+            timer_slots,
+            cancel,
+            run: handle.getattr("_run")?.unbind(),
+            base: handle.unbind(),
+        })
+    }
+
     #[inline(always)]
-    pub(super) fn get(py: Python<'_>) -> PyResult<&'static Self> {
+    pub(crate) fn get(py: Python<'_>) -> PyResult<&'static Self> {
         CLASSES.get(py).ok_or_else(|| PyTypeError::new_err("import kettle.asyncio first"))
     }
 
     /// Whether it can be run without asyncio's own method.
     #[inline(always)]
-    pub(super) fn may_run_quickly(&self, object: *mut ffi::PyObject) -> bool {
+    pub(crate) fn may_run_quickly(&self, object: *mut ffi::PyObject) -> bool {
         !cfg!(Py_GIL_DISABLED) && self.is_ours(object) && !IS_RUN_REPLACED.load(Ordering::Relaxed)
     }
 
     #[inline(always)]
-    pub(super) fn is_ours(&self, object: *mut ffi::PyObject) -> bool {
+    pub(crate) fn is_ours(&self, object: *mut ffi::PyObject) -> bool {
         // SAFETY: an object has a class.
         let class = unsafe { ffi::Py_TYPE(object) };
         class == self.plain.as_ptr().cast() || class == self.timer.as_ptr().cast()
@@ -224,7 +228,7 @@ impl Classes {
 
     /// Whether one of ours is a timer.
     #[inline(always)]
-    pub(super) fn is_timer(&self, object: *mut ffi::PyObject) -> bool {
+    pub(crate) fn is_timer(&self, object: *mut ffi::PyObject) -> bool {
         // SAFETY: an object has a class.
         unsafe { ffi::Py_TYPE(object) == self.timer.as_ptr().cast() }
     }
@@ -240,7 +244,7 @@ impl Classes {
     /// # Safety
     /// `event_loop` is an object, `context` one or NULL, and `args` a tuple whose reference is taken over.
     #[inline(always)]
-    pub(super) unsafe fn make(
+    pub(crate) unsafe fn make(
         &self,
         class: &Py<PyType>,
         callback: *mut ffi::PyObject,

@@ -14,8 +14,6 @@ use pyo3::types::PyTuple;
 
 use super::calls;
 use super::handle_classes::{CLASSES, Classes, Slots, is_true, put, slot};
-use super::{answer, object_or_null};
-use crate::event_loop::EventLoop;
 
 /// A scheduled callback: an `asyncio.Handle`.
 #[derive(Debug)]
@@ -98,10 +96,10 @@ impl Handle {
         let object = self.0.as_ptr();
         match CLASSES.get(py) {
             Some(classes) if classes.is_ours(object) => {
-                // SAFETY: the interpreter is attached, and it is of one of our classes; the result is as of a method.
-                let none = unsafe { cancelled(object, classes.is_timer(object)) };
-                // SAFETY: a new reference, or NULL with an exception set.
-                unsafe { Bound::from_owned_ptr_or_err(py, none) }.map(drop)
+                let cancel = if classes.is_timer(object) { classes.cancel.timer } else { classes.cancel.plain };
+                // SAFETY: the interpreter is attached, and it is of the class that has this method, which takes no
+                // arguments; the result is a new reference, or NULL with an exception set.
+                unsafe { Bound::from_owned_ptr_or_err(py, cancel(object, ptr::null_mut())) }.map(drop)
             }
             _ => calls::call_method(self.0.bind(py), intern!(py, "cancel"), ()).map(drop),
         }
@@ -177,49 +175,5 @@ unsafe fn run_quickly(py: Python<'_>, handle: *mut ffi::PyObject, slots: &Slots)
         }
         calls::let_go(Bound::from_owned_ptr(py, result));
         if left < 0 { Err(PyErr::fetch(py)) } else { Ok(()) }
-    }
-}
-
-pub(super) unsafe extern "C" fn cancel(handle: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor checked the class.
-    unsafe { answer(|| cancelled(handle, false)) }
-}
-
-pub(super) unsafe extern "C" fn cancel_timer(handle: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor checked the class.
-    unsafe { answer(|| cancelled(handle, true)) }
-}
-
-/// # Safety
-/// The interpreter is attached, and `handle` is of one of our classes, the second one if `is_timer`, or of a subclass.
-unsafe fn cancelled(handle: *mut ffi::PyObject, is_timer: bool) -> *mut ffi::PyObject {
-    // SAFETY: as promised; what is put into slots are objects.
-    unsafe {
-        let py = Python::assume_attached();
-        let Some(classes) = CLASSES.get(py) else { return ffi::Py_NewRef(ffi::Py_None()) };
-        let slots = &classes.slots;
-        if is_true(handle, slots.cancelled) {
-            return ffi::Py_NewRef(ffi::Py_None());
-        }
-        let owner = Bound::from_borrowed_ptr_or_opt(py, *slot(handle, slots.event_loop));
-        let native = owner.as_ref().and_then(|owner| owner.cast::<EventLoop>().ok());
-        match native {
-            Some(native) if !native.get().is_debug() && !cfg!(Py_GIL_DISABLED) => {
-                if is_timer && is_true(handle, classes.timer_slots.scheduled) {
-                    native.get().note_cancelled(py);
-                }
-                put(handle, slots.cancelled, ffi::Py_NewRef(ffi::Py_True()));
-                put(handle, slots.callback, ffi::Py_NewRef(ffi::Py_None()));
-                put(handle, slots.args, ffi::Py_NewRef(ffi::Py_None()));
-                ffi::Py_NewRef(ffi::Py_None())
-            }
-            _ => {
-                // asyncio stores a representation in this case.
-                let class = if is_timer { &classes.timer } else { &classes.plain };
-                let handle = Bound::from_borrowed_ptr(py, handle);
-                let base = class.bind(py).getattr(intern!(py, "__base__"));
-                object_or_null(py, base.and_then(|base| base.getattr(intern!(py, "cancel"))?.call1((handle,))))
-            }
-        }
     }
 }

@@ -9,9 +9,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use super::handle_classes::{offset, slot};
-use super::{answer, define, null, object};
+use super::install::define;
 use crate::event_loop::Stream;
+use crate::fast::handle_classes::{offset, slot};
+use crate::fast::vectorcall::{answer, null, object};
 
 /// The offset of the slot in an object, in bytes.
 static SLOT: PyOnceLock<isize> = PyOnceLock::new();

@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PySuper, PyType};
 
-use super::{answer, forward, null, object, this};
 use crate::errors;
+use crate::fast::vectorcall::{answer, forward, null, object, this};
 use crate::objects::{NothingNow, ObjectQueue};
 
 const FAST: i32 = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
