@@ -44,12 +44,12 @@ LONG_FILES = {
     "kettle/src/reactor.rs": ALGORITHM,
     "kettle/src/thread_pool/map_job.rs": ALGORITHM,
     "kettle/src/threads/queue/mod.rs": "half of it is documentation with examples",
-    "kettle-python/src/objects/mod.rs": CLASS,
+    "kettle-python/src/queue/thread/mod.rs": CLASS,
     "kettle-python/src/pickle.rs": "the ways in which an object is pickled, in the order in which they are tried",
     "kettle-python/src/pool/crew.rs": ALGORITHM,
     "kettle-python/src/pool/job/mod.rs": ALGORITHM,
     "kettle-python/src/pool/threads/worker.rs": ALGORITHM,
-    "kettle-python/src/queue.rs": CLASS,
+    "kettle-python/src/queue/process.rs": CLASS,
 }
 
 STEPS = "the steps of one protocol, in their order"

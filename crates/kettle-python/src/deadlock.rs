@@ -7,14 +7,12 @@ use kettle_core::arena::Off;
 use kettle_core::deadlock::{self, Deadlock, Policy, Teller, Text, Wanted};
 use kettle_core::sync::Home;
 use kettle_core::wait::Patience;
-use pyo3::PyClass;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
-use pyo3::pyclass::boolean_struct::True;
 
 use crate::fast::calls::call_method;
 use crate::fast::{Site, scopes};
-use crate::{lock, parameters, threads};
+use crate::parameters;
 
 /// The policy of this process, and the threshold in seconds; first sets what is given.
 #[pyfunction]
@@ -91,16 +89,21 @@ pub(crate) fn shared_number(off: Off) -> u64 {
     1 << 63 | off.to_bits()
 }
 
+/// Says which lock is waited for through an object, or released at the end of a `with` block on it: its number, if it
+/// is one of ours.
+pub(crate) type Recognize = fn(&Bound<'_, PyAny>) -> Option<u64>;
+
+/// The classes of locks wait here, so this module cannot name them: they are made known when Python loads the core.
+static RECOGNIZE: OnceLock<Recognize> = OnceLock::new();
+
+/// Sets how locks are recognized.
+pub(crate) fn recognize_locks_by(recognize: Recognize) {
+    let _ = RECOGNIZE.set(recognize);
+}
+
 /// The number of the lock that is waited for through `object`, or released at the end of a `with` block on it.
 fn number_of(object: &Bound<'_, PyAny>) -> Option<u64> {
-    fn number<T: PyClass<Frozen = True> + Numbered + Sync>(object: &Bound<'_, PyAny>) -> Option<u64> {
-        object.cast::<T>().ok().map(|lock| lock.get().number())
-    }
-    number::<threads::lock::Lock>(object)
-        .or_else(|| number::<threads::lock::RLock>(object))
-        .or_else(|| number::<lock::Lock>(object))
-        .or_else(|| number::<lock::RLock>(object))
-        .or_else(|| object.cast::<threads::condition::Condition>().ok()?.get().number())
+    RECOGNIZE.get()?(object)
 }
 
 /// A thread that waits for `lock`.

@@ -12,31 +12,25 @@
 //! | `event_loop` | the native half of `kettle.asyncio.EventLoop` |
 //! | `pool` | pools of processes and of threads |
 //! | `primitive` | tokens, doorbells and statistics: what all primitives share |
-//! | `objects` | queues of Python objects between the threads of one process |
-//! | `threads` | the primitives between threads, stored on the heap |
+//! | `sync`, `queue` | the primitives and the queues: for each theme the class for processes and the one for threads |
 //! | the rest | one Python class or topic each |
 
 use pyo3::prelude::*;
 
-mod barrier;
 mod buffers;
 mod compact;
-mod condition;
 mod connection;
 mod deadlock;
 mod descriptor;
 mod door;
 mod errors;
-mod event;
 mod event_loop;
 mod fast;
 mod fast_methods;
 mod importer;
-mod lock;
 mod memory;
 mod message;
 mod number;
-mod objects;
 mod panics;
 mod parameters;
 mod pickle;
@@ -44,9 +38,8 @@ mod pool;
 mod primitive;
 mod queue;
 mod replaced;
-mod semaphore;
 mod session;
-mod threads;
+mod sync;
 mod waiting;
 
 /// The Rust core as Python sees it.
@@ -55,10 +48,6 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::barrier::Barrier;
-    #[pymodule_export]
-    use super::condition::Condition;
-    #[pymodule_export]
     use super::connection::{Connection, pipe};
     #[pymodule_export]
     use super::deadlock::deadlock_policy;
@@ -66,8 +55,6 @@ mod _native {
     use super::descriptor::{Descriptor, life_pipe, memory_file, open_process, signal_process};
     #[pymodule_export]
     use super::errors::{ConsumerDied, KettleError, OwnerDied, SessionDamaged, late_attribute};
-    #[pymodule_export]
-    use super::event::Event;
     #[pymodule_export]
     use super::event_loop::{EventLoop, Stream, accept};
     #[pymodule_export]
@@ -83,11 +70,7 @@ mod _native {
     #[pymodule_export]
     use super::importer::Importer;
     #[pymodule_export]
-    use super::lock::{Lock, RLock};
-    #[pymodule_export]
     use super::memory::{Cell, Lease, SharedBytes};
-    #[pymodule_export]
-    use super::objects::{ObjectQueue, replaced_clock};
     #[pymodule_export]
     use super::panics::InternalError;
     #[pymodule_export]
@@ -97,11 +80,11 @@ mod _native {
     #[pymodule_export]
     use super::primitive::{Travelling, name_in_message, sending_to};
     #[pymodule_export]
-    use super::queue::Queue;
+    use super::queue::process::Queue;
+    #[pymodule_export]
+    use super::queue::thread::{ObjectQueue, replaced_clock};
     #[pymodule_export]
     use super::replaced::replace_picklers;
-    #[pymodule_export]
-    use super::semaphore::Semaphore;
     #[pymodule_export]
     use super::session::{
         after_fork_in_child, after_fork_in_parent, arena_layout, arena_statistics, arm_crash_point, attach,
@@ -109,15 +92,25 @@ mod _native {
         release_child, reserve_child, session_fd, session_id, set_limit,
     };
     #[pymodule_export]
-    use super::threads::barrier::Barrier as HeapBarrier;
+    use super::sync::barrier::process::Barrier;
     #[pymodule_export]
-    use super::threads::condition::Condition as HeapCondition;
+    use super::sync::barrier::thread::Barrier as HeapBarrier;
     #[pymodule_export]
-    use super::threads::event::Event as HeapEvent;
+    use super::sync::condition::process::Condition;
     #[pymodule_export]
-    use super::threads::lock::{Lock as HeapLock, RLock as HeapRLock};
+    use super::sync::condition::thread::Condition as HeapCondition;
     #[pymodule_export]
-    use super::threads::semaphore::Semaphore as HeapSemaphore;
+    use super::sync::event::process::Event;
+    #[pymodule_export]
+    use super::sync::event::thread::Event as HeapEvent;
+    #[pymodule_export]
+    use super::sync::lock::process::{Lock, RLock};
+    #[pymodule_export]
+    use super::sync::lock::thread::{Lock as HeapLock, RLock as HeapRLock};
+    #[pymodule_export]
+    use super::sync::semaphore::process::Semaphore;
+    #[pymodule_export]
+    use super::sync::semaphore::thread::Semaphore as HeapSemaphore;
     #[pymodule_export]
     use super::waiting::{Doorbell, wait_any};
 
@@ -127,6 +120,7 @@ mod _native {
         // After the interpreter has ended, not before: until then destructors use this process's membership of the
         // session.
         kettle_core::arena::leave_at_exit();
+        super::deadlock::recognize_locks_by(super::sync::lock_number);
         super::fast::learn_layout(&module.py().get_type::<HeapEvent>())?;
         super::panics::become_errors(module)
     }

@@ -10,10 +10,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::errors;
-use crate::lock::{Lock, RLock};
 use crate::number::{Code, Word};
 use crate::parameters;
 use crate::primitive::{self, travels};
+use crate::sync::lock::process::{Lock, RLock};
 
 /// A buffer in the arena that came with a message; freed with its last view.
 #[pyclass(frozen, module = "kettle._native")]

@@ -9,19 +9,18 @@ use kettle_core::damage;
 use kettle_core::sys::process;
 use kettle_core::sys::socket::{self, Watch};
 use kettle_core::wait::{self, Scope, Stopped, WatchError, sleep_on};
+use pyo3::PyClass;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::MutexExt;
 
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::event::Event;
-use crate::lock::{Lock, RLock};
 use crate::parameters;
 use crate::primitive::Waitable;
-use crate::queue::Queue;
-use crate::semaphore::Semaphore;
-use crate::threads;
+use crate::queue::process::Queue;
+use crate::sync::{event, lock, semaphore};
 
 /// A descriptor that any process of the session can make readable; one serves all that an event loop waits for.
 #[pyclass(subclass, frozen, module = "kettle._native")]
@@ -119,34 +118,25 @@ impl Drop for Borrowed {
 type Primitive<'a> = &'a (dyn Waitable + Sync);
 
 fn waitable<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<Primitive<'a>> {
-    if let Ok(queue) = object.cast::<Queue>() {
-        return Ok(queue.get());
+    fn cast<'a, T>(object: &'a Bound<'_, PyAny>) -> Option<Primitive<'a>>
+    where
+        T: PyClass<Frozen = True> + Waitable + Sync,
+    {
+        object.cast::<T>().ok().map(|primitive| primitive.get() as Primitive<'a>)
     }
-    if let Ok(lock) = object.cast::<Lock>() {
-        return Ok(lock.get());
-    }
-    if let Ok(lock) = object.cast::<RLock>() {
-        return Ok(lock.get());
-    }
-    if let Ok(event) = object.cast::<Event>() {
-        return Ok(event.get());
-    }
-    if let Ok(semaphore) = object.cast::<Semaphore>() {
-        return Ok(semaphore.get());
-    }
-    if let Ok(lock) = object.cast::<threads::lock::Lock>() {
-        return Ok(lock.get());
-    }
-    if let Ok(lock) = object.cast::<threads::lock::RLock>() {
-        return Ok(lock.get());
-    }
-    if let Ok(event) = object.cast::<threads::event::Event>() {
-        return Ok(event.get());
-    }
-    if let Ok(semaphore) = object.cast::<threads::semaphore::Semaphore>() {
-        return Ok(semaphore.get());
-    }
-    Err(PyTypeError::new_err(format!("{} cannot be waited for", object.repr()?)))
+    cast::<Queue>(object)
+        .or_else(|| cast::<lock::process::Lock>(object))
+        .or_else(|| cast::<lock::process::RLock>(object))
+        .or_else(|| cast::<event::process::Event>(object))
+        .or_else(|| cast::<semaphore::process::Semaphore>(object))
+        .or_else(|| cast::<lock::thread::Lock>(object))
+        .or_else(|| cast::<lock::thread::RLock>(object))
+        .or_else(|| cast::<event::thread::Event>(object))
+        .or_else(|| cast::<semaphore::thread::Semaphore>(object))
+        .ok_or_else(|| match object.repr() {
+            Ok(repr) => PyTypeError::new_err(format!("{repr} cannot be waited for")),
+            Err(e) => e,
+        })
 }
 
 /// Registers a doorbell with each primitive, and removes it at the end.

@@ -6,8 +6,8 @@ use pyo3::types::PyType;
 
 use super::install::{ENTER_DOC, EXIT_DOC, Method, put_all, without_arguments};
 use crate::fast::vectorcall::{answer_quickly, done, general, general_without, nothing, object, this, truth};
-use crate::threads::condition::Condition;
-use crate::threads::event::Event;
+use crate::sync::condition::thread::Condition;
+use crate::sync::event::thread::Event;
 
 pub(super) fn install_event(cls: &Bound<'_, PyType>) -> PyResult<()> {
     let is_set_doc = c"is_set($self, /)\n--\n\nReturns whether the event is set.";

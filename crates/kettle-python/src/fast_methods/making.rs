@@ -13,8 +13,8 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::fast::vectorcall::{answer, object_or_null};
 use crate::parameters;
-use crate::threads::lock::Lock;
-use crate::threads::set_name;
+use crate::sync::between_threads::set_name;
+use crate::sync::lock::thread::Lock;
 
 /// Lets `cls`, a subclass of `T`, create objects in one step, unless it overrides the methods for that.
 pub(super) fn install<T: PyTypeInfo>(cls: &Bound<'_, PyType>) {

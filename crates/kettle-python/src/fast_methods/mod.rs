@@ -25,21 +25,19 @@ use pyo3::types::PyType;
 pub(crate) use making::LockMaker;
 
 use crate::event_loop::EventLoop;
-use crate::lock::{Lock, RLock};
 use crate::memory::Cell;
-use crate::objects::ObjectQueue;
-use crate::semaphore::Semaphore;
-use crate::threads;
+use crate::queue::thread::ObjectQueue;
+use crate::sync::{condition, event, lock, semaphore};
 
 /// Adds the fast methods to `cls`, a subclass of one of ours, where it does not define its own.
 #[pyfunction]
 pub(crate) fn quicken<'py>(cls: Bound<'py, PyType>) -> PyResult<Bound<'py, PyType>> {
-    if cls.is_subclass_of::<Lock>()? {
-        locks::install::<Lock>(&cls)?;
-    } else if cls.is_subclass_of::<RLock>()? {
-        locks::install::<RLock>(&cls)?;
-    } else if cls.is_subclass_of::<Semaphore>()? {
-        locks::install::<Semaphore>(&cls)?;
+    if cls.is_subclass_of::<lock::process::Lock>()? {
+        locks::install::<lock::process::Lock>(&cls)?;
+    } else if cls.is_subclass_of::<lock::process::RLock>()? {
+        locks::install::<lock::process::RLock>(&cls)?;
+    } else if cls.is_subclass_of::<semaphore::process::Semaphore>()? {
+        locks::install::<semaphore::process::Semaphore>(&cls)?;
     } else if cls.is_subclass_of::<EventLoop>()? {
         scheduling::install(&cls)?;
         futures::install(&cls)?;
@@ -56,19 +54,19 @@ pub(crate) fn quicken<'py>(cls: Bound<'py, PyType>) -> PyResult<Bound<'py, PyTyp
 
 /// Adds the fast methods to `cls` if it is a subclass of a primitive between threads. Returns whether it is.
 fn install_between_threads(cls: &Bound<'_, PyType>) -> PyResult<bool> {
-    if cls.is_subclass_of::<threads::lock::Lock>()? {
-        locks::install::<threads::lock::Lock>(cls)?;
-        locks::install_locked::<threads::lock::Lock>(cls)?;
-        making::install::<threads::lock::Lock>(cls);
-    } else if cls.is_subclass_of::<threads::lock::RLock>()? {
-        locks::install::<threads::lock::RLock>(cls)?;
-        locks::install_locked::<threads::lock::RLock>(cls)?;
-        making::install::<threads::lock::RLock>(cls);
-    } else if cls.is_subclass_of::<threads::semaphore::Semaphore>()? {
-        locks::install::<threads::semaphore::Semaphore>(cls)?;
-    } else if cls.is_subclass_of::<threads::event::Event>()? {
+    if cls.is_subclass_of::<lock::thread::Lock>()? {
+        locks::install::<lock::thread::Lock>(cls)?;
+        locks::install_locked::<lock::thread::Lock>(cls)?;
+        making::install::<lock::thread::Lock>(cls);
+    } else if cls.is_subclass_of::<lock::thread::RLock>()? {
+        locks::install::<lock::thread::RLock>(cls)?;
+        locks::install_locked::<lock::thread::RLock>(cls)?;
+        making::install::<lock::thread::RLock>(cls);
+    } else if cls.is_subclass_of::<semaphore::thread::Semaphore>()? {
+        locks::install::<semaphore::thread::Semaphore>(cls)?;
+    } else if cls.is_subclass_of::<event::thread::Event>()? {
         events::install_event(cls)?;
-    } else if cls.is_subclass_of::<threads::condition::Condition>()? {
+    } else if cls.is_subclass_of::<condition::thread::Condition>()? {
         events::install_condition(cls)?;
     } else {
         return Ok(false);

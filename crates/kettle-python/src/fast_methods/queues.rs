@@ -8,7 +8,7 @@ use pyo3::types::{PySuper, PyType};
 
 use crate::errors;
 use crate::fast::vectorcall::{answer, forward, null, object, this};
-use crate::objects::{NothingNow, ObjectQueue};
+use crate::queue::thread::{NothingNow, ObjectQueue};
 
 const FAST: i32 = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
 

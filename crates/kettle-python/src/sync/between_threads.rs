@@ -1,17 +1,11 @@
-//! The primitives for the threads of one process: the types of `kettle_core::sync`, stored on the heap inside the
-//! Python objects themselves.
+//! What the primitives for the threads of one process have in common: the types of `kettle_core::sync`, stored on the
+//! heap inside the Python objects themselves.
 //!
 //! They differ from their siblings for processes in what Python sees: arguments, errors, and that they cannot be
 //! pickled. No thread dies without the whole process, so no lock ever has a dead holder.
 //!
 //! As in Python's own classes, `__new__` accepts any arguments and ignores them, and `__init__` checks them: a subclass
 //! may have an `__init__` with another signature.
-
-pub(crate) mod barrier;
-pub(crate) mod condition;
-pub(crate) mod event;
-pub(crate) mod lock;
-pub(crate) mod semaphore;
 
 use kettle_core::deadlock::Wanted;
 use kettle_core::sync::{Acquired, Heap, LockError};
@@ -39,10 +33,10 @@ impl<'py> FromPyObject<'_, 'py> for Truth {
 /// `threading.TIMEOUT_MAX` and the fraction that it omits, in seconds.
 const TIMEOUT_MAX: f64 = i64::MAX as f64 / 1e9;
 /// The time-out of a lock that stands for none.
-const UNSET: f64 = -1.0;
+pub(super) const UNSET: f64 = -1.0;
 
 /// The deadline of a lock's `acquire`, by the rules of `threading`.
-fn acquire_deadline(blocking: bool, timeout: f64) -> PyResult<Deadline> {
+pub(super) fn acquire_deadline(blocking: bool, timeout: f64) -> PyResult<Deadline> {
     if timeout == UNSET {
         return Ok(if blocking { Deadline::NEVER } else { Deadline::NOW });
     }
@@ -63,7 +57,7 @@ fn acquire_deadline(blocking: bool, timeout: f64) -> PyResult<Deadline> {
 
 /// Like `wait_outside`. The thread that wakes this one holds the interpreter, which this one needs before it can do
 /// anything with the result. So spinning before sleep is useful only in free-threaded Python.
-fn wait_for_thread<T: Send>(
+pub(super) fn wait_for_thread<T: Send>(
     py: Python<'_>,
     deadline: Deadline,
     wait: impl FnOnce(&Patience<'_>) -> T + Send,
@@ -73,7 +67,7 @@ fn wait_for_thread<T: Send>(
 
 /// The slow path of every acquisition: sleeps until the lock is acquired or the time is over. Returns whether it was
 /// acquired.
-fn sleep_for_lock<C>(
+pub(super) fn sleep_for_lock<C>(
     lock: &Bound<'_, C>,
     wanted: Wanted<'_>,
     deadline: Deadline,
@@ -84,7 +78,7 @@ fn sleep_for_lock<C>(
 }
 
 /// The same for a thread that must get the lock. An exception of a signal handler is raised once the lock is held.
-fn sleep_until_locked<C>(
+pub(super) fn sleep_until_locked<C>(
     lock: &Bound<'_, C>,
     wanted: Wanted<'_>,
     acquire: impl Fn(&Patience<'_>) -> Result<Acquired, LockError> + Send + Sync,
@@ -101,12 +95,12 @@ fn sleep_until_locked<C>(
 }
 
 /// The holder of a lock on the heap, as (process, thread) in the kernel's numbering.
-fn pid_and_thread(owner: Option<Owner>) -> Option<(u32, u32)> {
+pub(super) fn pid_and_thread(owner: Option<Owner>) -> Option<(u32, u32)> {
     owner.map(|owner| (process::id(), thread::kernel_id(owner.thread())))
 }
 
 /// Identifies a primitive to a doorbell; see `primitive::key`.
-fn key<T>(body: &T) -> u32 {
+pub(super) fn key<T>(body: &T) -> u32 {
     (std::ptr::from_ref(body).addr() >> 4) as u32 & 0xf_ffff
 }
 

@@ -2,11 +2,11 @@
 
 use kettle_core::arena::Handle;
 use kettle_core::shared::Processes;
-use kettle_core::stats::EventStatistics;
 use kettle_core::sync;
 use kettle_core::wait::EventCount;
 use pyo3::prelude::*;
 
+use super::event_statistics;
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::parameters;
@@ -72,10 +72,6 @@ impl Event {
     }
 }
 travels!(Event);
-
-pub(crate) fn event_statistics<'py>(py: Python<'py>, s: &EventStatistics) -> PyResult<Bound<'py, PyAny>> {
-    primitive::record(py, "EventStatistics", &[("is_set", s.is_set.into()), ("waiting", s.waiting.into())])
-}
 
 impl Waitable for Event {
     fn ready(&self) -> bool {

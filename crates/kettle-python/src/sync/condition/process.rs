@@ -2,12 +2,12 @@
 
 use kettle_core::arena::Handle;
 use kettle_core::shared::Processes;
-use kettle_core::stats::ConditionStatistics;
 use kettle_core::sync::{self, EnrolError, Waiter};
 use kettle_core::wait::Door;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
+use super::condition_statistics;
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::primitive::{self, travels};
@@ -89,8 +89,3 @@ impl Condition {
     }
 }
 travels!(Condition);
-
-pub(crate) fn condition_statistics<'py>(py: Python<'py>, s: &ConditionStatistics) -> PyResult<Bound<'py, PyAny>> {
-    let fields = [("waiting", s.waiting.into()), ("notified", s.notified.into())];
-    primitive::record(py, "ConditionStatistics", &fields)
-}

@@ -9,6 +9,7 @@ use kettle_core::wait::{Deadline, EventCount, Line, Patience};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+use super::lock_statistics;
 use crate::deadlock::{FileAndLine, Made, Numbered, shared_number, wait_watched};
 use crate::door::{deadline, wait_outside};
 use crate::errors;
@@ -47,29 +48,6 @@ fn wait_for<T>(
 
 fn pid_and_thread(owner: Option<Owner>) -> Option<(u32, u32)> {
     owner.map(|o| (participants::pid_of(o).unwrap_or(0), o.thread()))
-}
-
-/// The state of a lock that `owner` holds: a process and a thread in the kernel's numbering.
-pub(crate) fn lock_statistics<'py>(
-    py: Python<'py>,
-    lock: &sync::Lock,
-    owner: Option<(u32, u32)>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let s = lock.statistics();
-    let (pid, thread) = owner.unwrap_or((0, 0));
-    primitive::record(
-        py,
-        "LockStatistics",
-        &[
-            ("locked", u64::from(owner.is_some())),
-            ("broken", u64::from(s.broken)),
-            ("owner_pid", pid.into()),
-            ("owner_tid", thread.into()),
-            ("waiting", s.waiting.into()),
-            ("contended", s.contended.into()),
-            ("owners_died", s.owners_died.into()),
-        ],
-    )
 }
 
 /// The methods of both locks, given `release`, `wanted`, `lock` and `is_free_for_me`.

@@ -7,12 +7,12 @@ use kettle_core::wait::{EventCount, Scope};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::{key, set_name, wait_for_thread};
+use super::event_statistics;
 use crate::door::deadline;
-use crate::event::event_statistics;
 use crate::fast::calls;
 use crate::parameters;
 use crate::primitive::{Waitable, waitable};
+use crate::sync::between_threads::{key, set_name, wait_for_thread};
 
 /// A flag for threads.
 ///

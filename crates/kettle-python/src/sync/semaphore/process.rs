@@ -4,13 +4,13 @@ use std::ffi::CStr;
 
 use kettle_core::arena::{Handle, Way};
 use kettle_core::shared::Processes;
-use kettle_core::stats::SemaphoreStatistics;
 use kettle_core::sync;
 use kettle_core::wait::{EventCount, Line, Patience, Stopped};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use super::semaphore_statistics;
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::fast::Quick;
@@ -212,19 +212,6 @@ impl Travels for Semaphore {
         };
         token.to_bytes().to_vec()
     }
-}
-
-pub(crate) fn semaphore_statistics<'py>(py: Python<'py>, s: &SemaphoreStatistics) -> PyResult<Bound<'py, PyAny>> {
-    primitive::record(
-        py,
-        "SemaphoreStatistics",
-        &[
-            ("value", s.value.into()),
-            ("limit", s.limit.into()),
-            ("waiting", s.waiting.into()),
-            ("recovered", s.recovered.into()),
-        ],
-    )
 }
 
 impl Quick for Semaphore {

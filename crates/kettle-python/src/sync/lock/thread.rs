@@ -9,12 +9,14 @@ use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::{Truth, UNSET, acquire_deadline, key, pid_and_thread, set_name, sleep_for_lock, sleep_until_locked};
+use super::lock_statistics;
 use crate::deadlock::{FileAndLine, Made, Numbered};
 use crate::fast::{Exclusive, Quick};
-use crate::lock::lock_statistics;
 use crate::parameters;
 use crate::primitive::{Waitable, waitable};
+use crate::sync::between_threads::{
+    Truth, UNSET, acquire_deadline, key, pid_and_thread, set_name, sleep_for_lock, sleep_until_locked,
+};
 
 /// The methods of both locks, given `release`, `lock`, `wanted` and `is_free_for_me`.
 macro_rules! exclusive {
@@ -154,7 +156,7 @@ impl Lock {
     }
 
     /// Releases the lock, whichever thread holds it.
-    pub(super) fn release(&self) -> PyResult<()> {
+    pub(in crate::sync) fn release(&self) -> PyResult<()> {
         if self.give_back() { Ok(()) } else { Err(PyRuntimeError::new_err("release unlocked lock")) }
     }
 }
@@ -173,7 +175,7 @@ impl Lock {
     }
 
     /// Acquires it, however long that takes, and whatever signal handlers raise meanwhile.
-    pub(super) fn take_surely(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(in crate::sync) fn take_surely(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         if this.take_now() {
             return Ok(());
@@ -220,7 +222,7 @@ impl RLock {
         if self.give_back() { Ok(()) } else { Err(not_owner()) }
     }
 
-    pub(super) fn _is_owned(&self) -> bool {
+    pub(in crate::sync) fn _is_owned(&self) -> bool {
         self.body.is_mine::<Heap>()
     }
 
@@ -240,7 +242,7 @@ impl RLock {
     }
 
     /// Takes it as often as `_release_save` said.
-    pub(super) fn _acquire_restore(slf: &Bound<'_, Self>, state: (u32, u32)) -> PyResult<()> {
+    pub(in crate::sync) fn _acquire_restore(slf: &Bound<'_, Self>, state: (u32, u32)) -> PyResult<()> {
         let this = slf.get();
         sleep_until_locked(slf, this.wanted(), |p| this.body.acquire_again::<Heap>(state.0, p))
     }
@@ -264,7 +266,7 @@ impl RLock {
     }
 
     /// Releases it completely. Returns how often it was acquired.
-    pub(super) fn give_all_back(&self) -> PyResult<u32> {
+    pub(in crate::sync) fn give_all_back(&self) -> PyResult<u32> {
         self.body.release_all::<Heap>().map_err(|_| not_owner())
     }
 }

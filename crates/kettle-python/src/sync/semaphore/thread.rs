@@ -10,12 +10,12 @@ use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::{Truth, key, wait_for_thread};
+use super::semaphore_statistics;
 use crate::door::deadline;
 use crate::fast::{Called, Ours, Quick, calls, nothing_else};
 use crate::parameters;
 use crate::primitive::{Waitable, waitable};
-use crate::semaphore::semaphore_statistics;
+use crate::sync::between_threads::{Truth, key, wait_for_thread};
 
 /// What the end of a `with` block calls.
 static RELEASE: Called = Called::new(&["release"]);

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use kettle_core::arena::{Block, Handle};
 use kettle_core::queue::{self, GetError, JoinError, Parcel, PutError, Taken};
 use kettle_core::shared::{ArenaStore, place_of};
-use kettle_core::stats::QueueStatistics;
 use kettle_core::wait::{Deadline, EventCount, Line, Patience, Scope};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyType, PyWeakrefMethods, PyWeakrefReference};
 
+use super::queue_statistics;
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::fast::{Ours, calls};
@@ -21,7 +21,7 @@ use crate::message;
 use crate::parameters::{self, Timeout};
 use crate::pickle::{self, Encoded};
 use crate::primitive::{self, Waitable, travels, waitable};
-use crate::threads::Truth;
+use crate::sync::between_threads::Truth;
 
 type Outgoing<'b> = Parcel<'b, ArenaStore>;
 type Incoming = Taken<Block>;
@@ -458,26 +458,6 @@ impl Queue {
     }
 }
 travels!(Queue);
-
-/// Wherever the queue is stored. `size` is passed separately, because items may be elsewhere.
-pub(crate) fn queue_statistics<'py>(py: Python<'py>, size: u64, s: &QueueStatistics) -> PyResult<Bound<'py, PyAny>> {
-    primitive::record(
-        py,
-        "QueueStatistics",
-        &[
-            ("size", size),
-            ("maxsize", s.maxsize.into()),
-            ("put", s.put.into()),
-            ("got", s.got.into()),
-            ("unfinished", s.unfinished.into()),
-            ("getters_waiting", s.getters_waiting.into()),
-            ("putters_waiting", s.putters_waiting.into()),
-            ("shut_down", s.shut_down.into()),
-            ("owners_died", s.owners_died.into()),
-            ("bytes", s.bytes),
-        ],
-    )
-}
 
 impl Queue {
     fn door(&self, door: u64) -> Option<kettle_core::wait::Door> {

@@ -10,14 +10,15 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::condition::has_our_ways;
-use super::{key, set_name};
-use crate::barrier::{Arrival, barrier_methods, number_of_parties, wait_at};
+use super::arrival::Arrival;
+use super::{barrier_methods, number_of_parties, wait_at};
 use crate::door::deadline;
 use crate::errors;
 use crate::fast::{Called, Ours, calls};
 use crate::parameters;
 use crate::primitive::{Waitable, waitable};
+use crate::sync::between_threads::{key, set_name};
+use crate::sync::condition::thread::has_our_ways;
 
 /// A place where a fixed number of threads wait for each other.
 ///
@@ -130,7 +131,7 @@ impl Barrier {
         self.is_outside.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn body(&self) -> &sync::Barrier {
+    pub(super) fn body(&self) -> &sync::Barrier {
         &self.body
     }
 }

@@ -37,7 +37,7 @@ use crate::errors;
 use crate::fast::{AttachedLock, Called, Ours, calls};
 use crate::parameters;
 use crate::queue::queue_statistics;
-use crate::threads::set_name;
+use crate::sync::between_threads::set_name;
 use compare::Comparisons;
 pub(crate) use limit::replaced_clock;
 use limit::{Clock, Limit};

@@ -10,13 +10,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use super::lock::{Lock, RLock};
-use super::{key, wait_for_thread};
-use crate::condition::condition_statistics;
+use super::condition_statistics;
 use crate::deadlock::Numbered;
 use crate::door::deadline;
 use crate::fast::{Called, Ours, Quick, calls, nothing_else};
 use crate::parameters;
+use crate::sync::between_threads::{key, wait_for_thread};
+use crate::sync::lock::thread::{Lock, RLock};
 
 /// What `notify_all` calls.
 static NOTIFY: Called = Called::new(&["notify"]);
@@ -264,7 +264,7 @@ impl Condition {
 }
 
 /// Whether a class enters and exits, and releases and acquires its lock, by our methods.
-pub(super) fn has_our_ways(class: &Bound<'_, PyType>) -> PyResult<bool> {
+pub(in crate::sync) fn has_our_ways(class: &Bound<'_, PyType>) -> PyResult<bool> {
     Ok(!class.call_method0(intern!(class.py(), "_kettle_is_different"))?.is_truthy()?)
 }
 
