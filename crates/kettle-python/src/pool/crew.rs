@@ -9,7 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::job::{CallOf, Job, Leavings, Outcome, PoolJob, Work};
+use super::job::{CallOf, Job, Leavings, Outcome, Work};
 use super::ledger::{Ledger, count};
 use super::locking::{Detaching, lock};
 use crate::fast::calls;
@@ -29,6 +29,9 @@ pub(super) struct Concluded {
 /// A pool of either kind, as its jobs see it.
 pub(super) trait Crew: Send + Sync {
     fn ledger(&self) -> &Ledger;
+
+    /// The Python object of a job.
+    fn object_of(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<Py<PyAny>>;
 
     /// Completed when a pool that accepts no more jobs has no worker left.
     fn gone(&self) -> &Arc<Completion>;
@@ -86,7 +89,7 @@ pub(super) trait Crew: Send + Sync {
     ) -> PyResult<()> {
         let Some((function, args, kwds, is_tuple)) = job.call_of(py, index) else { return Ok(()) };
         let timeout = job.timeout.map(|t| t.as_secs_f64());
-        let error = self.ledger().error(py, hook, (end, function, args, kwds, is_tuple, timeout));
+        let error = self.ledger().hooks.error(py, hook, (end, function, args, kwds, is_tuple, timeout));
         self.put(py, job, index, Err(error))
     }
 
@@ -106,7 +109,7 @@ pub(super) trait Crew: Send + Sync {
         (function, args, kwds, is_tuple): CallOf<'py>,
     ) -> PyResult<()> {
         let place = (job.kind.method(), index);
-        self.ledger().call(py, intern!(py, "name_task"), (error, function, args, kwds, is_tuple, place)).map(drop)
+        self.ledger().hooks.call(py, intern!(py, "name_task"), (error, function, args, kwds, is_tuple, place)).map(drop)
     }
 
     /// Acts on a recorded outcome: completes the job, or announces an imap's next result.
@@ -167,7 +170,7 @@ pub(super) trait Crew: Send + Sync {
         let callbacks = job.ending.take_callbacks(py);
         if has_failed && callbacks.as_ref().is_none_or(|callbacks| callbacks.error.is_none()) {
             if let Some(Err(e)) = job.whole(py) {
-                concluded.result = concluded.result.and(job.record_unasked(ledger, e.bind(py)));
+                concluded.result = concluded.result.and(job.unasked.record(&ledger.hooks, e.bind(py)));
             }
         }
         if let Some(callbacks) = callbacks {
@@ -181,9 +184,9 @@ pub(super) trait Crew: Send + Sync {
                     concluded.callback = Some((callback, value));
                 } else {
                     // `call_back` finishes the job when the callback has returned.
-                    let called = ledger.crew().and_then(|crew| {
-                        ledger.call(py, intern!(py, "call_back"), (callback, value, PoolJob::of(crew, job)))
-                    });
+                    let called = self
+                        .object_of(py, job)
+                        .and_then(|object| ledger.hooks.call(py, intern!(py, "call_back"), (callback, value, object)));
                     match called {
                         Ok(_) => {
                             self.strike_off();
@@ -214,7 +217,7 @@ pub(super) trait Crew: Send + Sync {
     /// Ends all jobs with the error that a hook makes from this one, and accepts no more jobs.
     fn break_with(&self, py: Python<'_>, hook: &Bound<'_, PyString>, error: Py<PyAny>) -> PyResult<()> {
         let ledger = self.ledger();
-        let error = ledger.call(py, hook, (error,))?.unbind();
+        let error = ledger.hooks.call(py, hook, (error,))?.unbind();
         // The first reason is kept.
         let unused = ledger.lifecycle.break_for(Detaching(py), error.clone_ref(py));
         drop(unused);
@@ -263,7 +266,7 @@ pub(super) trait Crew: Send + Sync {
             // The job is over, so this error is never seen.
             None => (py.None(), py.None(), false),
         };
-        Ok(self.ledger().call(py, intern!(py, "cancelled"), (function, args, is_tuple))?.unbind())
+        Ok(self.ledger().hooks.call(py, intern!(py, "cancelled"), (function, args, is_tuple))?.unbind())
     }
 
     /// Cancels a job, except for the tasks that workers have begun, unless `ends`. Returns whether the job is

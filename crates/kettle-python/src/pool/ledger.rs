@@ -2,18 +2,16 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 
 use kettle::pool::scheduler::{Counts, Lifecycle, Statistics};
 use kettle_core::sys::process;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
 
-use super::crew::Crew;
+use super::hooks::Hooks;
 use super::job::Job;
 use super::locking::{Detaching, lock};
-use crate::fast::calls;
 use crate::primitive;
 
 pub(super) struct Ledger {
@@ -24,13 +22,11 @@ pub(super) struct Ledger {
     outstanding: AtomicUsize,
     /// The reasons it keeps are exceptions.
     pub(super) lifecycle: Lifecycle<Py<PyAny>>,
-    /// The Python side: starts workers, makes exceptions, runs callbacks.
-    pub(super) hooks: Py<PyAny>,
+    pub(super) hooks: Hooks,
     pub(super) counts: Counts,
     numbers: AtomicU64,
     /// The process that created the pool.
     home: u64,
-    me: Weak<dyn Crew>,
 }
 
 pub(super) fn count(counter: &AtomicU64) {
@@ -44,18 +40,16 @@ pub(super) fn count_more(counter: &AtomicU64, so_many: u64) {
 }
 
 impl Ledger {
-    /// Creates the ledger of the crew `me`, which is about to be created.
-    pub(super) fn new(hooks: Py<PyAny>, me: Weak<dyn Crew>) -> Self {
+    pub(super) fn new(hooks: Py<PyAny>) -> Self {
         Self {
             ready: Mutex::new(VecDeque::new()),
             live: Mutex::new(HashMap::new()),
             outstanding: AtomicUsize::new(0),
             lifecycle: Lifecycle::default(),
-            hooks,
+            hooks: Hooks::new(hooks),
             counts: Counts::default(),
             numbers: AtomicU64::new(1),
             home: process::epoch(),
-            me,
         }
     }
 
@@ -80,31 +74,6 @@ impl Ledger {
     /// Whether there are, or may be, tasks for workers.
     pub(super) fn needs_workers(&self) -> bool {
         self.lifecycle.needs_workers(|| self.has_work())
-    }
-
-    /// The crew itself.
-    pub(super) fn crew(&self) -> PyResult<Arc<dyn Crew>> {
-        self.me.upgrade().ok_or_else(|| PyRuntimeError::new_err("the pool is gone"))
-    }
-
-    /// Calls a hook. If the calling thread is a daemon thread, this may not return.
-    pub(super) fn call<'py>(
-        &self,
-        py: Python<'py>,
-        hook: &Bound<'py, PyString>,
-        args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        calls::call_method(self.hooks.bind(py), hook, args)
-    }
-
-    /// Calls a hook that makes an error. If the hook fails, returns the hook's own exception.
-    pub(super) fn error<'py>(
-        &self,
-        py: Python<'py>,
-        hook: &Bound<'py, PyString>,
-        args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
-    ) -> Py<PyAny> {
-        self.call(py, hook, args).map_or_else(|e| e.into_value(py).into_any(), Bound::unbind)
     }
 
     pub(super) fn is_at_home(&self) -> bool {

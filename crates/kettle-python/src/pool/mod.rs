@@ -15,6 +15,7 @@
 mod arguments;
 mod crew;
 mod crew_handle;
+mod hooks;
 mod job;
 mod ledger;
 mod locking;

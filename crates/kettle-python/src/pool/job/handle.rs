@@ -1,11 +1,11 @@
 //! The Python object that represents a job.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use kettle::pool::scheduler::{Chunking, JobTasks, Outcomes, PendingTasks};
 use kettle_core::wait::Scope;
-use pyo3::exceptions::PyStopIteration;
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -27,8 +27,14 @@ pub(crate) struct PoolJob {
 }
 
 impl PoolJob {
-    pub(in crate::pool) fn of(crew: Arc<dyn Crew>, job: &Arc<Job>) -> Self {
-        Self { crew, job: Arc::clone(job) }
+    /// The object of a job of this pool.
+    pub(in crate::pool) fn object<C: Crew + 'static>(
+        py: Python<'_>,
+        crew: &Weak<C>,
+        job: &Arc<Job>,
+    ) -> PyResult<Py<PyAny>> {
+        let crew = crew.upgrade().ok_or_else(|| PyRuntimeError::new_err("the pool is gone"))?;
+        Ok(Py::new(py, Self { crew, job: Arc::clone(job) })?.into_any())
     }
 }
 
@@ -106,7 +112,7 @@ impl PoolJob {
     #[pyo3(signature = (*, waits=false))]
     fn _submit(&self, py: Python<'_>, waits: bool) -> PyResult<()> {
         if waits {
-            self.job.is_asked_for();
+            self.job.unasked.set_asked();
         }
         self.crew.submit(py, &self.job, waits)
     }
@@ -130,7 +136,7 @@ impl PoolJob {
     fn _outcome(&self, py: Python<'_>) -> PyResult<Option<(bool, Py<PyAny>)>> {
         let Some(outcome) = self.job.whole(py) else { return Ok(None) };
         if outcome.is_err() {
-            self.job.ask(py, self.crew.ledger())?;
+            self.job.unasked.ask(py, &self.crew.ledger().hooks)?;
         }
         Ok(Some(told(outcome)))
     }
@@ -267,7 +273,7 @@ impl PoolJob {
     /// What the pool was given to call.
     #[getter]
     fn _hooks(&self, py: Python<'_>) -> Py<PyAny> {
-        self.crew.ledger().hooks.clone_ref(py)
+        self.crew.ledger().hooks.object().clone_ref(py)
     }
 
     #[getter]

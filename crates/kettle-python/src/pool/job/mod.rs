@@ -72,7 +72,7 @@ pub(super) struct Job {
     /// Whether there are listeners. It is read without the lock, which is taken only if there are some. It is set
     /// before a listener checks whether the job is done, and read after the job was marked done.
     is_heard: AtomicBool,
-    unasked: Unasked,
+    pub(super) unasked: Unasked,
     state: Mutex<State>,
 }
 

@@ -13,42 +13,41 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::Job;
-use crate::pool::ledger::Ledger;
+use crate::pool::hooks::Hooks;
 
 #[derive(Default)]
-pub(super) struct Unasked {
+pub(in crate::pool) struct Unasked {
     is_asked: AtomicBool,
     /// The key of the record entry; 0 if there is none.
     entry: AtomicU64,
 }
 
-impl Job {
+impl Unasked {
     /// Whether the outcome has been asked for, or is waited for.
-    pub(in crate::pool) fn is_asked_for(&self) {
-        self.unasked.is_asked.store(true, Ordering::SeqCst);
+    pub(super) fn set_asked(&self) {
+        self.is_asked.store(true, Ordering::SeqCst);
     }
 
     /// Called when the job is over with this error.
-    pub(in crate::pool) fn record_unasked(&self, ledger: &Ledger, error: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(in crate::pool) fn record(&self, hooks: &Hooks, error: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = error.py();
-        if self.unasked.is_asked.load(Ordering::SeqCst) {
+        if self.is_asked.load(Ordering::SeqCst) {
             return Ok(());
         }
-        let entry = ledger.call(py, intern!(py, "unasked"), (error,))?.extract()?;
-        self.unasked.entry.store(entry, Ordering::SeqCst);
-        if self.unasked.is_asked.load(Ordering::SeqCst) { self.strike_unasked(py, ledger) } else { Ok(()) }
+        let entry = hooks.call(py, intern!(py, "unasked"), (error,))?.extract()?;
+        self.entry.store(entry, Ordering::SeqCst);
+        if self.is_asked.load(Ordering::SeqCst) { self.strike(py, hooks) } else { Ok(()) }
     }
 
     /// Called when the error is asked for.
-    pub(super) fn ask(&self, py: Python<'_>, ledger: &Ledger) -> PyResult<()> {
-        if self.unasked.is_asked.swap(true, Ordering::SeqCst) { Ok(()) } else { self.strike_unasked(py, ledger) }
+    pub(super) fn ask(&self, py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
+        if self.is_asked.swap(true, Ordering::SeqCst) { Ok(()) } else { self.strike(py, hooks) }
     }
 
-    fn strike_unasked(&self, py: Python<'_>, ledger: &Ledger) -> PyResult<()> {
-        match self.unasked.entry.swap(0, Ordering::SeqCst) {
+    fn strike(&self, py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
+        match self.entry.swap(0, Ordering::SeqCst) {
             0 => Ok(()),
-            entry => ledger.call(py, intern!(py, "asked"), (entry,)).map(drop),
+            entry => hooks.call(py, intern!(py, "asked"), (entry,)).map(drop),
         }
     }
 }

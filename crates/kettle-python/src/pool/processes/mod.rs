@@ -34,7 +34,7 @@ pub(crate) use worker::Worker;
 
 use super::crew::Crew;
 use super::crew_handle::CrewHandle;
-use super::job::Job;
+use super::job::{Job, PoolJob};
 use super::ledger::Ledger;
 use super::locking::lock;
 
@@ -50,11 +50,16 @@ pub(super) struct Processes {
     /// Set when workers may still hold the function of a map that is over.
     has_forgettable: AtomicBool,
     gone: Arc<Completion>,
+    me: Weak<Processes>,
 }
 
 impl Crew for Processes {
     fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    fn object_of(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<Py<PyAny>> {
+        PoolJob::object(py, &self.me, job)
     }
 
     fn gone(&self) -> &Arc<Completion> {
@@ -197,7 +202,7 @@ impl PoolCrew {
     ) -> PyResult<PyClassInitializer<Self>> {
         let supervisor = Supervisor::new(Limits { workers, chunks, memory })?;
         let crew = Arc::new_cyclic(|me: &Weak<Processes>| Processes {
-            ledger: Ledger::new(hooks, me.clone()),
+            ledger: Ledger::new(hooks),
             supervisor: Mutex::new(supervisor),
             rounds: Rounds::default(),
             lead: Lead::default(),
@@ -206,6 +211,7 @@ impl PoolCrew {
             starts: AtomicUsize::new(0),
             has_forgettable: AtomicBool::new(false),
             gone: Arc::new(Completion::default()),
+            me: me.clone(),
         });
         Ok(CrewHandle::of(&crew).add_subclass(Self { crew }))
     }

@@ -118,9 +118,9 @@ impl Processes {
                 // It would end the thread that asks for the result. Before Python 3.12, its traceback is only attached
                 // here.
                 let raised = e.into_value(py).into_bound(py);
-                let is_told = self.ledger.call(py, intern!(py, "is_interrupt"), (&raised,));
+                let is_told = self.ledger.hooks.call(py, intern!(py, "is_interrupt"), (&raised,));
                 let is_interrupt = is_told.is_ok_and(|told| told.is_truthy().unwrap_or(false));
-                let error = self.ledger.error(py, intern!(py, "unreadable"), (&raised,));
+                let error = self.ledger.hooks.error(py, intern!(py, "unreadable"), (&raised,));
                 (Err(error), is_interrupt.then(|| PyErr::from_value(raised.into_any())))
             }
         }
@@ -130,7 +130,7 @@ impl Processes {
     fn unpacked<'py>(&self, py: Python<'py>, mut taken: Taken<Block>, inline: &[u8]) -> PyResult<Bound<'py, PyAny>> {
         // Held until the exception's own handles have been created.
         let _names = Names::unpack(&mut taken.parts).map_err(errors::arena)?;
-        self.ledger.call(py, intern!(py, "unpack"), (tasks::body(&taken, inline),))
+        self.ledger.hooks.call(py, intern!(py, "unpack"), (tasks::body(&taken, inline),))
     }
 
     fn told(&self, py: Python<'_>, seat: SeatId, mut taken: Taken<Block>, inline: &[u8]) -> PyResult<()> {
@@ -140,7 +140,7 @@ impl Processes {
             return Ok(());
         }
         let _names = Names::unpack(&mut taken.parts).map_err(errors::arena)?;
-        let error = self.ledger.error(py, intern!(py, "unpack"), (tasks::body(&taken, inline),));
+        let error = self.ledger.hooks.error(py, intern!(py, "unpack"), (tasks::body(&taken, inline),));
         self.fail_all(py, error)
     }
 }

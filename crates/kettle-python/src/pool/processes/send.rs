@@ -140,10 +140,12 @@ impl Processes {
         let hook = intern!(py, "unsendable");
         match job.work(py) {
             Some(Work::Call { function, args, kwds }) => {
-                self.ledger.error(py, hook, (e.into_value(py), function, args, kwds))
+                self.ledger.hooks.error(py, hook, (e.into_value(py), function, args, kwds))
             }
             Some(Work::Items { function, .. }) => match job.items(py, span).get(py, 0) {
-                Ok(item) => self.ledger.error(py, hook, (e.into_value(py), function, item, py.None(), span.start)),
+                Ok(item) => {
+                    self.ledger.hooks.error(py, hook, (e.into_value(py), function, item, py.None(), span.start))
+                }
                 Err(_) => e.into_value(py).into_any(),
             },
             None => e.into_value(py).into_any(),

@@ -37,12 +37,12 @@ impl Processes {
             };
             let (seat, desk) = opened.map_err(errors::out_of_memory)?;
             self.starts.fetch_add(1, Ordering::SeqCst);
-            let started = self.ledger.call(py, intern!(py, "start"), (seat.to_bits(), Desk(desk)));
+            let started = self.ledger.hooks.call(py, intern!(py, "start"), (seat.to_bits(), Desk(desk)));
             self.starts.fetch_sub(1, Ordering::SeqCst);
             let child = started.and_then(|started| {
                 let (pid, sentinel) = started.extract::<(u32, i32)>()?;
                 Child::watched_through(pid, sentinel).or_else(|e| {
-                    self.ledger.call(py, intern!(py, "discard"), (seat.to_bits(),))?;
+                    self.ledger.hooks.call(py, intern!(py, "discard"), (seat.to_bits(),))?;
                     Err(e.into())
                 })
             });
@@ -69,12 +69,12 @@ impl Processes {
     ) -> PyResult<()> {
         let _in_hand = victim.as_ref().map(|(job, _)| self.takes_in_hand(py, job));
         // Reaps the process and returns how it ended.
-        let end = self.ledger.call(py, intern!(py, "ended"), (seat.to_bits(), pid, fate_name(fate)))?;
+        let end = self.ledger.hooks.call(py, intern!(py, "ended"), (seat.to_bits(), pid, fate_name(fate)))?;
         let counts = fate == Fate::Died && !self.ledger.lifecycle.is_terminated();
         if let Some(FailedStart { preparing }) = failed_start.filter(|_| counts) {
             let exitcode: Option<i32> = end.getattr(intern!(py, "exitcode"))?.extract()?;
             if self.start_failures.add(exitcode == Some(-SIGKILL), preparing) {
-                let error = self.ledger.error(py, intern!(py, "false_start"), (end,));
+                let error = self.ledger.hooks.error(py, intern!(py, "false_start"), (end,));
                 return self.fail_all(py, error);
             }
             return Ok(());

@@ -36,7 +36,7 @@ use pyo3::types::PyString;
 
 use super::crew::Crew;
 use super::crew_handle::CrewHandle;
-use super::job::Job;
+use super::job::{Job, PoolJob};
 use super::ledger::Ledger;
 use super::locking::{Detaching, lock};
 use crate::door::wait_outside;
@@ -69,6 +69,10 @@ impl Crew for Threads {
         &self.ledger
     }
 
+    fn object_of(&self, py: Python<'_>, job: &Arc<Job>) -> PyResult<Py<PyAny>> {
+        PoolJob::object(py, &self.me, job)
+    }
+
     fn gone(&self) -> &Arc<Completion> {
         &self.gone
     }
@@ -81,7 +85,7 @@ impl Crew for Threads {
 
     fn submit(&self, py: Python<'_>, job: &Arc<Job>, waits: bool) -> PyResult<()> {
         if job.timeout.is_some() {
-            let start = || self.ledger.call(py, intern!(py, "watch"), (self.handle(py)?,)).map(drop);
+            let start = || self.ledger.hooks.call(py, intern!(py, "watch"), (self.handle(py)?,)).map(drop);
             self.timeouts.watch(Detaching(py), start)?;
         }
         self.ledger.enter(py, job)?;
@@ -233,7 +237,7 @@ impl Threads {
 
     fn start_thread(&self, py: Python<'_>) -> PyResult<()> {
         lock(py, &self.starting).push(process::thread_id());
-        let started = self.handle(py).and_then(|handle| self.ledger.call(py, intern!(py, "start"), (handle,)));
+        let started = self.handle(py).and_then(|handle| self.ledger.hooks.call(py, intern!(py, "start"), (handle,)));
         let mut starting = lock(py, &self.starting);
         if let Some(at) = starting.iter().rposition(|thread| *thread == process::thread_id()) {
             starting.remove(at);
@@ -259,7 +263,7 @@ impl ThreadCrew {
     #[new]
     fn new(hooks: Py<PyAny>) -> PyClassInitializer<Self> {
         let crew = Arc::new_cyclic(|me: &Weak<Threads>| Threads {
-            ledger: Ledger::new(hooks, me.clone()),
+            ledger: Ledger::new(hooks),
             idle: Idle::new(),
             untold: AtomicBool::new(false),
             pulling: Mutex::new(()),

@@ -276,7 +276,7 @@ impl Threads {
             Ok(value) => Ok(value.unbind()),
             Err(e) if e.is_instance_of::<PyException>(py) => Err(e.into_value(py).into_any()),
             // It would end the program if it were raised in the thread that asks for the result.
-            Err(e) => Err(self.ledger.error(py, intern!(py, "raised"), (e.into_value(py),))),
+            Err(e) => Err(self.ledger.hooks.error(py, intern!(py, "raised"), (e.into_value(py),))),
         };
         let is_late = limit.is_some_and(|limit| !self.end_limited(py, limit));
         if is_late {
