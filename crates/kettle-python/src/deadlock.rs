@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 
 use crate::fast::calls::call_method;
-use crate::fast::{Site, scopes};
+use crate::fast::{CallSite, scopes};
 use crate::parameters;
 
 /// The policy of this process, and the threshold in seconds; first sets what is given.
@@ -46,20 +46,20 @@ pub(crate) fn deadlock_policy(
 
 /// Where a lock was created.
 #[derive(Default)]
-pub(crate) struct Made(OnceLock<Place>);
+pub(crate) struct CreationSite(OnceLock<Place>);
 
 enum Place {
-    Here(Site),
+    Here(CallSite),
     /// In another process, which reported it.
     There(FileAndLine),
 }
 
 pub(crate) type FileAndLine = (String, Option<u32>);
 
-impl Made {
+impl CreationSite {
     /// The Python code that called us.
     pub(crate) fn here(py: Python<'_>) -> Self {
-        Self(Site::of_caller(py).map(|site| Place::Here(site).into()).unwrap_or_default())
+        Self(CallSite::of_caller(py).map(|site| Place::Here(site).into()).unwrap_or_default())
     }
 
     /// As reported by another process.

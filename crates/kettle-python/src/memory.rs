@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::errors;
 use crate::number::{Code, Word};
 use crate::parameters;
-use crate::primitive::{self, travels};
+use crate::primitive::{self, picklable};
 use crate::sync::lock::process::{Lock, RLock};
 
 /// A buffer in the arena that came with a message; freed with its last view.
@@ -82,7 +82,7 @@ impl SharedBytes {
         primitive::key(&self.body)
     }
 }
-travels!(SharedBytes);
+picklable!(SharedBytes);
 
 /// One number in shared bytes, with its lock.
 ///

@@ -41,7 +41,7 @@ pub(crate) fn to_any_receiver<T>(f: impl FnOnce() -> T) -> T {
 }
 
 /// A primitive that is pickled as the names of its objects in the arena.
-pub(crate) trait Travels: PyClass<Frozen = True> + Sync {
+pub(crate) trait Picklable: PyClass<Frozen = True> + Sync {
     /// These names, for this way of sending.
     fn names(&self, way: Way) -> Vec<u8>;
 }
@@ -57,7 +57,7 @@ pub(crate) struct Travelling {
 }
 
 impl Travelling {
-    pub(crate) fn new<T: Travels>(primitive: &Bound<'_, T>) -> Self {
+    pub(crate) fn new<T: Picklable>(primitive: &Bound<'_, T>) -> Self {
         Self {
             primitive: primitive.clone().into_any().unbind(),
             names: |primitive, way| Ok(primitive.cast::<T>()?.get().names(way)),
@@ -253,7 +253,7 @@ macro_rules! waitable {
 pub(crate) use waitable;
 
 /// How a class with a `body` in the arena and a `name` is pickled: as the token of its body.
-macro_rules! travels {
+macro_rules! picklable {
     ($class:ty) => {
         #[pymethods]
         impl $class {
@@ -280,14 +280,14 @@ macro_rules! travels {
             }
         }
 
-        impl crate::primitive::Travels for $class {
+        impl crate::primitive::Picklable for $class {
             fn names(&self, way: kettle_core::arena::Way) -> Vec<u8> {
                 self.body.token_by(way).to_bytes().to_vec()
             }
         }
     };
 }
-pub(crate) use travels;
+pub(crate) use picklable;
 
 /// A frozen record with these fields.
 pub(crate) fn record<'py>(py: Python<'py>, name: &str, fields: &[(&str, u64)]) -> PyResult<Bound<'py, PyAny>> {

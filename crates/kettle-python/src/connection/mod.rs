@@ -30,7 +30,7 @@ use crate::door::{deadline, wait_outside};
 use crate::fast::descriptors::Given;
 use crate::parameters;
 use crate::pickle::{self, Tag};
-use crate::primitive::{Arrived, Travelling, Travels};
+use crate::primitive::{Arrived, Picklable, Travelling};
 use crate::replaced::ThroughConnection;
 use crate::{buffers, errors, primitive};
 use descriptor::{Descriptor, InUse};
@@ -355,7 +355,7 @@ impl Connection {
     }
 }
 
-impl Travels for Connection {
+impl Picklable for Connection {
     fn names(&self, way: Way) -> Vec<u8> {
         self.channel.get().map_or(Vec::new(), |channel| channel.tokens(way).to_vec())
     }

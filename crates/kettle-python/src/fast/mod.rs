@@ -5,10 +5,10 @@
 //! ([`numbers`]) and descriptor numbers ([`descriptors`]) are converted here, too.
 
 mod attached;
+mod call_site;
 pub(crate) mod calls;
 pub(crate) mod descriptors;
 pub(crate) mod forks;
-mod frames;
 mod glances;
 pub(crate) mod handle;
 pub(crate) mod handle_classes;
@@ -26,14 +26,14 @@ use pyo3::prelude::*;
 use pyo3::{PyClass, PyTypeInfo};
 
 pub(crate) use attached::{Attached, AttachedLock};
-pub(crate) use frames::Site;
+pub(crate) use call_site::CallSite;
 pub(crate) use glances::Glance;
 pub(crate) use ours::{Called, Ours, is_layout_known, learn_layout, nothing_else};
 
 use crate::primitive::Waitable;
 
 /// A lock or similar primitive, in its ordinary case.
-pub(crate) trait Quick:
+pub(crate) trait FastLock:
     PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + PyTypeInfo + Sync + Waitable
 {
     /// The `help` text of `acquire`, its signature first.
@@ -43,17 +43,17 @@ pub(crate) trait Quick:
     const RELEASE_DOC: &'static CStr = c"release($self, /)\n--\n\nReleases it.";
 
     /// Whether its holder may have died. A caller that does not wait is told of that as well.
-    const MORTAL: bool = true;
+    const HOLDER_CAN_DIE: bool = true;
 
     /// Acquires it if that needs no waiting.
-    fn take_now(&self) -> bool;
+    fn try_acquire(&self) -> bool;
     /// Releases it. Returns false if that is an error.
-    fn give_back(&self) -> bool;
+    fn try_release(&self) -> bool;
 
     /// Whether a failed `acquire(False)` simply returns False, with nothing else to do.
     #[inline]
     fn is_simply_taken(&self) -> bool {
-        !Self::MORTAL && self.line().is_none_or(|line| line.admits(None, || 0))
+        !Self::HOLDER_CAN_DIE && self.line().is_none_or(|line| line.admits(None, || 0))
     }
     /// Whether the end of a `with` block may release it without calling `object.release()`. `object` is this primitive.
     #[inline]
@@ -63,6 +63,6 @@ pub(crate) trait Quick:
 }
 
 /// A lock for threads.
-pub(crate) trait Exclusive: Quick {
+pub(crate) trait Exclusive: FastLock {
     fn is_locked(&self) -> bool;
 }

@@ -97,7 +97,7 @@ unsafe extern "C" fn notify_all(
 unsafe extern "C" fn enter_guard(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`.
     unsafe {
-        let quick = || done(this::<Condition>(slf).enter_now());
+        let quick = || done(this::<Condition>(slf).try_enter());
         answer_quickly(quick, || general_without::<Condition>("__enter__", slf))
     }
 }
@@ -109,7 +109,7 @@ unsafe extern "C" fn exit_guard(
 ) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
-        let quick = || nothing(this::<Condition>(slf).give_back());
+        let quick = || nothing(this::<Condition>(slf).try_release());
         answer_quickly(quick, || general::<Condition>("__exit__", slf, args, nargs, std::ptr::null_mut()))
     }
 }

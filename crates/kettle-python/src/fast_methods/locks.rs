@@ -6,9 +6,9 @@ use pyo3::types::PyType;
 
 use super::install::{ENTER_DOC, EXIT_DOC, Method, put, put_all, without_arguments};
 use crate::fast::vectorcall::{answer_quickly, done, general, general_without, nothing, object, this, truth};
-use crate::fast::{Exclusive, Quick};
+use crate::fast::{Exclusive, FastLock};
 
-pub(super) fn install<T: Quick>(cls: &Bound<'_, PyType>) -> PyResult<()> {
+pub(super) fn install<T: FastLock>(cls: &Bound<'_, PyType>) -> PyResult<()> {
     let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
     let table: [Method; 4] = [
         ("acquire", c"acquire", PyMethodDefPointer { PyCFunctionFastWithKeywords: acquire::<T> }, fast, T::ACQUIRE_DOC),
@@ -24,7 +24,7 @@ pub(super) fn install_locked<T: Exclusive>(cls: &Bound<'_, PyType>) -> PyResult<
     put::<T>(cls, "locked", c"locked", PyMethodDefPointer { PyCFunctionFast: locked::<T> }, ffi::METH_FASTCALL, doc)
 }
 
-unsafe extern "C" fn acquire<T: Quick>(
+unsafe extern "C" fn acquire<T: FastLock>(
     slf: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     nargs: ffi::Py_ssize_t,
@@ -38,7 +38,7 @@ unsafe extern "C" fn acquire<T: Quick>(
         if nargs == 1 {
             return acquire_by_one::<T>(slf, args);
         }
-        answer_quickly(|| done(this::<T>(slf).take_now()), || general_without::<T>("acquire", slf))
+        answer_quickly(|| done(this::<T>(slf).try_acquire()), || general_without::<T>("acquire", slf))
     }
 }
 
@@ -47,7 +47,7 @@ unsafe extern "C" fn acquire<T: Quick>(
 /// # Safety
 /// The arguments are those of a call of `acquire` with one positional argument.
 #[inline(never)]
-unsafe fn acquire_by_one<T: Quick>(slf: *mut ffi::PyObject, args: *const *mut ffi::PyObject) -> *mut ffi::PyObject {
+unsafe fn acquire_by_one<T: FastLock>(slf: *mut ffi::PyObject, args: *const *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: as the caller promises.
     unsafe {
         let quick = || {
@@ -55,7 +55,7 @@ unsafe fn acquire_by_one<T: Quick>(slf: *mut ffi::PyObject, args: *const *mut ff
                 return None;
             }
             let lock = this::<T>(slf);
-            if lock.take_now() {
+            if lock.try_acquire() {
                 return truth(true);
             }
             if *args == ffi::Py_False() && lock.is_simply_taken() { truth(false) } else { None }
@@ -64,7 +64,7 @@ unsafe fn acquire_by_one<T: Quick>(slf: *mut ffi::PyObject, args: *const *mut ff
     }
 }
 
-unsafe extern "C" fn release<T: Quick>(
+unsafe extern "C" fn release<T: FastLock>(
     slf: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     nargs: ffi::Py_ssize_t,
@@ -75,16 +75,16 @@ unsafe extern "C" fn release<T: Quick>(
         if nargs != 0 || !kwnames.is_null() {
             return general::<T>("release", slf, args, nargs, kwnames);
         }
-        answer_quickly(|| nothing(this::<T>(slf).give_back()), || general_without::<T>("release", slf))
+        answer_quickly(|| nothing(this::<T>(slf).try_release()), || general_without::<T>("release", slf))
     }
 }
 
-unsafe extern "C" fn enter<T: Quick>(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+unsafe extern "C" fn enter<T: FastLock>(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: the descriptor checked the class of `slf`.
-    unsafe { answer_quickly(|| done(this::<T>(slf).take_now()), || general_without::<T>("__enter__", slf)) }
+    unsafe { answer_quickly(|| done(this::<T>(slf).try_acquire()), || general_without::<T>("__enter__", slf)) }
 }
 
-unsafe extern "C" fn exit<T: Quick>(
+unsafe extern "C" fn exit<T: FastLock>(
     slf: *mut ffi::PyObject,
     args: *mut *mut ffi::PyObject,
     nargs: ffi::Py_ssize_t,
@@ -96,7 +96,7 @@ unsafe extern "C" fn exit<T: Quick>(
         }
         let quick = || {
             let this = this::<T>(slf);
-            nothing(this.leaves_by_itself(object(&slf)) && this.give_back())
+            nothing(this.leaves_by_itself(object(&slf)) && this.try_release())
         };
         // None of them uses the exception's arguments.
         answer_quickly(quick, || general_without::<T>("__exit__", slf))

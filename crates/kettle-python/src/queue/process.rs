@@ -20,7 +20,7 @@ use crate::fast::{Ours, calls};
 use crate::message;
 use crate::parameters::{self, Timeout};
 use crate::pickle::{self, Encoded};
-use crate::primitive::{self, Waitable, travels, waitable};
+use crate::primitive::{self, Waitable, picklable, waitable};
 use crate::sync::between_threads::Truth;
 
 type Outgoing<'b> = Parcel<'b, ArenaStore>;
@@ -457,7 +457,7 @@ impl Queue {
         queue_statistics(py, s.size.into(), &s)
     }
 }
-travels!(Queue);
+picklable!(Queue);
 
 impl Queue {
     fn door(&self, door: u64) -> Option<kettle_core::wait::Door> {

@@ -17,8 +17,8 @@
 //! subclass defines methods that handle the container, the items *move out* into a real container; see
 //! `python/kettle/queue.py`, whose methods named `_kettle_...` take over then.
 
-mod backstage;
 mod compare;
+mod internals;
 mod limit;
 
 use std::sync::OnceLock;

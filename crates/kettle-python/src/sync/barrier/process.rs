@@ -15,7 +15,7 @@ use super::{barrier_methods, number_of_parties, wait_at};
 use crate::door::deadline;
 use crate::errors;
 use crate::parameters;
-use crate::primitive::{self, Waitable, travels, waitable};
+use crate::primitive::{self, Waitable, picklable, waitable};
 
 /// The part of a barrier that each process has for itself.
 struct Settings {
@@ -103,7 +103,7 @@ impl Barrier {
     }
 }
 barrier_methods!(Barrier, Processes);
-travels!(Barrier);
+picklable!(Barrier);
 
 impl Barrier {
     pub(super) fn body(&self) -> &sync::Barrier {

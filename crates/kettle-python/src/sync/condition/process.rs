@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use super::condition_statistics;
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::primitive::{self, travels};
+use crate::primitive::{self, picklable};
 
 /// The waiters of a condition.
 #[pyclass(subclass, frozen, module = "kettle._native")]
@@ -88,4 +88,4 @@ impl Condition {
         condition_statistics(py, &self.body.statistics())
     }
 }
-travels!(Condition);
+picklable!(Condition);

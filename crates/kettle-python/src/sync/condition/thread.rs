@@ -13,7 +13,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use super::condition_statistics;
 use crate::deadlock::Numbered;
 use crate::door::deadline;
-use crate::fast::{Called, Ours, Quick, calls, nothing_else};
+use crate::fast::{Called, FastLock, Ours, calls, nothing_else};
 use crate::parameters;
 use crate::sync::between_threads::{key, wait_for_thread};
 use crate::sync::lock::thread::{Lock, RLock};
@@ -77,7 +77,7 @@ impl Guard {
     fn let_go(&self, py: Python<'_>) -> PyResult<Saved> {
         match self {
             Self::Lock(lock) => lock.get().release().map(|()| Saved::Lock),
-            Self::RLock(lock) => lock.get().give_all_back().map(Saved::RLock),
+            Self::RLock(lock) => lock.get().release_all().map(Saved::RLock),
             Self::Foreign(lock) => {
                 let lock = lock.bind(py);
                 if let Some(release_save) = lock.getattr_opt(intern!(py, "_release_save"))? {
@@ -328,20 +328,20 @@ impl Condition {
 
     /// The ordinary case of `__enter__`.
     #[inline(always)]
-    pub(crate) fn enter_now(&self) -> bool {
+    pub(crate) fn try_enter(&self) -> bool {
         match self.guard.get() {
-            Some(Guard::Lock(lock)) => lock.get().take_now(),
-            Some(Guard::RLock(lock)) => lock.get().take_now(),
+            Some(Guard::Lock(lock)) => lock.get().try_acquire(),
+            Some(Guard::RLock(lock)) => lock.get().try_acquire(),
             _ => false,
         }
     }
 
     /// The ordinary case of `__exit__`.
     #[inline(always)]
-    pub(crate) fn give_back(&self) -> bool {
+    pub(crate) fn try_release(&self) -> bool {
         match self.guard.get() {
-            Some(Guard::Lock(lock)) => lock.get().give_back(),
-            Some(Guard::RLock(lock)) => lock.get().give_back(),
+            Some(Guard::Lock(lock)) => lock.get().try_release(),
+            Some(Guard::RLock(lock)) => lock.get().try_release(),
             _ => false,
         }
     }

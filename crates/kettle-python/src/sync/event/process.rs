@@ -10,7 +10,7 @@ use super::event_statistics;
 use crate::door::{deadline, wait_outside};
 use crate::errors;
 use crate::parameters;
-use crate::primitive::{self, Waitable, travels, waitable};
+use crate::primitive::{self, Waitable, picklable, waitable};
 
 /// A flag shared by processes.
 #[pyclass(subclass, frozen, module = "kettle._native")]
@@ -71,7 +71,7 @@ impl Event {
         event_statistics(py, &self.body.statistics())
     }
 }
-travels!(Event);
+picklable!(Event);
 
 impl Waitable for Event {
     fn ready(&self) -> bool {

@@ -5,17 +5,17 @@ use kettle_core::deadlock::Wanted;
 use kettle_core::shared::Processes;
 use kettle_core::sync::{self, Acquired, LockError, OnOwnerDeath};
 use kettle_core::sys::Owner;
-use kettle_core::wait::{Deadline, EventCount, Line, Patience};
+use kettle_core::wait::{Deadline, Patience};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
-use super::lock_statistics;
-use crate::deadlock::{FileAndLine, Made, Numbered, shared_number, wait_watched};
+use super::lock_methods;
+use crate::deadlock::{CreationSite, FileAndLine, Numbered, shared_number, wait_watched};
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::fast::Quick;
+use crate::fast::FastLock;
 use crate::parameters;
-use crate::primitive::{self, Waitable, travels, waitable};
+use crate::primitive::{self, key, picklable};
 
 fn policy(on_owner_death: &str) -> PyResult<OnOwnerDeath> {
     match on_owner_death {
@@ -50,8 +50,8 @@ fn pid_and_thread(owner: Option<Owner>) -> Option<(u32, u32)> {
     owner.map(|o| (participants::pid_of(o).unwrap_or(0), o.thread()))
 }
 
-/// The methods of both locks, given `release`, `wanted`, `lock` and `is_free_for_me`.
-macro_rules! exclusive {
+/// What both locks for processes have, beside [`lock_methods`].
+macro_rules! process_lock {
     ($class:ty, $body:ty) => {
         #[pymethods]
         impl $class {
@@ -64,10 +64,10 @@ macro_rules! exclusive {
                 _token: Option<&[u8]>,
             ) -> PyResult<Self> {
                 let (body, made) = match _token {
-                    Some(token) => (primitive::from_token(token)?, Made::default()),
+                    Some(token) => (primitive::from_token(token)?, CreationSite::default()),
                     None => {
                         let policy = policy(on_owner_death)?;
-                        (Handle::new(|| <$body>::new(policy)).map_err(errors::arena)?, Made::here(py))
+                        (Handle::new(|| <$body>::new(policy)).map_err(errors::arena)?, CreationSite::here(py))
                     }
                 };
                 Ok(Self { body, name, made })
@@ -91,7 +91,7 @@ macro_rules! exclusive {
                 #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
             ) -> PyResult<bool> {
                 let this = slf.get();
-                if this.take_now() {
+                if this.try_acquire() {
                     return Ok(true);
                 }
                 wait_for(slf, this.wanted(), deadline(block, timeout), |p| this.body.acquire::<Processes>(p))
@@ -110,34 +110,15 @@ macro_rules! exclusive {
 
             fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
                 let this = slf.get();
-                if this.take_now() {
+                if this.try_acquire() {
                     return Ok(true);
                 }
                 wait_for(slf, this.wanted_by_block(), Deadline::NEVER, |p| this.body.acquire::<Processes>(p))
             }
 
-            #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
-            fn __exit__(
-                &self,
-                _type: Option<&Bound<'_, PyAny>>,
-                _value: Option<&Bound<'_, PyAny>>,
-                _traceback: Option<&Bound<'_, PyAny>>,
-            ) -> PyResult<()> {
-                self.release()
-            }
-
-            /// Where it was made, if that is known.
-            fn _kettle_made(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
-                self.made.file_and_line(py)
-            }
-
             /// What `_made` was in the process that it comes from.
             fn _kettle_set_made(&self, place: FileAndLine) {
                 self.made.set_there(place);
-            }
-
-            fn _kettle_owner(&self) -> Option<(u32, u32)> {
-                pid_and_thread(self.body.owner())
             }
 
             fn _is_zero(&self) -> bool {
@@ -147,12 +128,8 @@ macro_rules! exclusive {
             fn _get_value(&self) -> u32 {
                 u32::from(!self.locked())
             }
-
-            fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-                lock_statistics(py, self.lock(), self._kettle_owner())
-            }
         }
-        travels!($class);
+        picklable!($class);
 
         impl $class {
             /// For Rust code that holds it briefly. Equivalent to `__enter__()`.
@@ -166,45 +143,11 @@ macro_rules! exclusive {
             }
         }
 
-        impl $class {
-            /// What a `with` block waits for.
-            fn wanted_by_block(&self) -> Wanted<'_> {
-                Wanted { scoped: true, ..self.wanted() }
-            }
-        }
-
-        impl Quick for $class {
-            #[inline(always)]
-            fn take_now(&self) -> bool {
-                self.body.try_acquire_now::<Processes>()
-            }
-            #[inline(always)]
-            fn give_back(&self) -> bool {
-                self.body.release::<Processes>().is_ok()
-            }
-        }
-
         impl Numbered for $class {
             fn number(&self) -> u64 {
                 shared_number(self.body.off())
             }
         }
-
-        impl Waitable for $class {
-            fn ready(&self) -> bool {
-                self.is_free_for_me()
-            }
-            fn events(&self) -> &EventCount {
-                self.body.freed().events()
-            }
-            fn line(&self) -> Option<&Line> {
-                Some(self.body.freed())
-            }
-            fn call(&self) -> u32 {
-                primitive::key(&self.body)
-            }
-        }
-        waitable!($class);
     };
 }
 
@@ -213,7 +156,7 @@ macro_rules! exclusive {
 pub(crate) struct Lock {
     body: Handle<sync::Lock>,
     name: Option<String>,
-    made: Made,
+    made: CreationSite,
 }
 
 #[pymethods]
@@ -248,14 +191,15 @@ impl Lock {
     }
 }
 
-exclusive!(Lock, sync::Lock);
+process_lock!(Lock, sync::Lock);
+lock_methods!(Lock, Processes);
 
 /// A lock that its holder may take again. Only the thread that holds it may release it.
 #[pyclass(subclass, frozen, module = "kettle._native")]
 pub(crate) struct RLock {
     body: Handle<sync::ReentrantLock>,
     name: Option<String>,
-    made: Made,
+    made: CreationSite,
 }
 
 #[pymethods]
@@ -305,4 +249,5 @@ impl RLock {
     }
 }
 
-exclusive!(RLock, sync::ReentrantLock);
+process_lock!(RLock, sync::ReentrantLock);
+lock_methods!(RLock, Processes);

@@ -4,22 +4,24 @@ use std::ffi::CStr;
 
 use kettle_core::deadlock::Wanted;
 use kettle_core::sync::{self, Heap, OnOwnerDeath};
-use kettle_core::wait::{Deadline, EventCount, Line, Patience, Scope};
+use kettle_core::wait::{Deadline, Patience};
 use pyo3::exceptions::{PyDeprecationWarning, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::lock_statistics;
-use crate::deadlock::{FileAndLine, Made, Numbered};
-use crate::fast::{Exclusive, Quick};
+use super::lock_methods;
+use crate::deadlock::{CreationSite, Numbered};
+use crate::fast::{Exclusive, FastLock};
 use crate::parameters;
-use crate::primitive::{Waitable, waitable};
 use crate::sync::between_threads::{
     Truth, UNSET, acquire_deadline, key, pid_and_thread, set_name, sleep_for_lock, sleep_until_locked,
 };
 
-/// The methods of both locks, given `release`, `lock`, `wanted` and `is_free_for_me`.
-macro_rules! exclusive {
+const ACQUIRE_DOC: &CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
+    Acquires the lock, waiting at most `timeout` seconds (-1: forever). Returns whether it was acquired.";
+
+/// What both locks for threads have, beside [`lock_methods`].
+macro_rules! thread_lock {
     ($class:ty) => {
         #[pymethods]
         impl $class {
@@ -28,7 +30,7 @@ macro_rules! exclusive {
             fn acquire(slf: &Bound<'_, Self>, blocking: Truth, #[pyo3(from_py_with = parameters::seconds)] timeout: f64) -> PyResult<bool> {
                 let deadline = acquire_deadline(blocking.0, timeout)?;
                 let this = slf.get();
-                if this.take_now() {
+                if this.try_acquire() {
                     return Ok(true);
                 }
                 if !blocking.0 {
@@ -46,17 +48,7 @@ macro_rules! exclusive {
             fn __enter__(slf: &Bound<'_, Self>) -> PyResult<bool> {
                 let this = slf.get();
                 let wait = || sleep_for_lock(slf, this.wanted_by_block(), Deadline::NEVER, |p| this.body.acquire::<Heap>(p));
-                Ok(this.take_now() || wait()?)
-            }
-
-            #[pyo3(signature = (_type=None, _value=None, _traceback=None, /))]
-            fn __exit__(
-                &self,
-                _type: Option<&Bound<'_, PyAny>>,
-                _value: Option<&Bound<'_, PyAny>>,
-                _traceback: Option<&Bound<'_, PyAny>>,
-            ) -> PyResult<()> {
-                self.release()
+                Ok(this.try_acquire() || wait()?)
             }
 
             /// Makes it free, in a forked child.
@@ -64,40 +56,6 @@ macro_rules! exclusive {
                 self.lock().reinit();
             }
 
-            /// Where it was made.
-            fn _kettle_made(&self, py: Python<'_>) -> PyResult<Option<FileAndLine>> {
-                self.made.file_and_line(py)
-            }
-
-            fn _kettle_owner(&self) -> Option<(u32, u32)> {
-                pid_and_thread(self.body.owner())
-            }
-
-            fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-                lock_statistics(py, self.lock(), self._kettle_owner())
-            }
-        }
-
-        impl $class {
-            /// What a `with` block waits for.
-            fn wanted_by_block(&self) -> Wanted<'_> {
-                Wanted { scoped: true, ..self.wanted() }
-            }
-        }
-
-        impl Quick for $class {
-            const ACQUIRE_DOC: &'static CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
-                Acquires the lock, waiting at most `timeout` seconds (-1: forever). Returns whether it was acquired.";
-            const MORTAL: bool = false;
-
-            #[inline(always)]
-            fn take_now(&self) -> bool {
-                self.body.try_acquire_now::<Heap>()
-            }
-            #[inline(always)]
-            fn give_back(&self) -> bool {
-                self.body.release::<Heap>().is_ok()
-            }
         }
 
         impl Numbered for $class {
@@ -113,24 +71,6 @@ macro_rules! exclusive {
             }
         }
 
-        impl Waitable for $class {
-            fn ready(&self) -> bool {
-                self.is_free_for_me()
-            }
-            fn events(&self) -> &EventCount {
-                self.body.freed().events()
-            }
-            fn line(&self) -> Option<&Line> {
-                Some(self.body.freed())
-            }
-            fn scope(&self) -> Scope {
-                Scope::Private
-            }
-            fn call(&self) -> u32 {
-                key(&self.body)
-            }
-        }
-        waitable!($class);
     };
 }
 
@@ -138,7 +78,7 @@ macro_rules! exclusive {
 #[pyclass(subclass, frozen, name = "HeapLock", module = "kettle._native")]
 pub(crate) struct Lock {
     body: sync::Lock,
-    made: Made,
+    made: CreationSite,
 }
 
 #[pymethods]
@@ -146,7 +86,7 @@ impl Lock {
     #[new]
     #[pyo3(signature = (*args, **_kwargs), text_signature = "(*, name=None)")]
     fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { body: sync::Lock::new(OnOwnerDeath::Raise), made: Made::here(args.py()) }
+        Self { body: sync::Lock::new(OnOwnerDeath::Raise), made: CreationSite::here(args.py()) }
     }
 
     #[pyo3(signature = (*args, name=None))]
@@ -157,7 +97,7 @@ impl Lock {
 
     /// Releases the lock, whichever thread holds it.
     pub(in crate::sync) fn release(&self) -> PyResult<()> {
-        if self.give_back() { Ok(()) } else { Err(PyRuntimeError::new_err("release unlocked lock")) }
+        if self.try_release() { Ok(()) } else { Err(PyRuntimeError::new_err("release unlocked lock")) }
     }
 }
 
@@ -177,20 +117,21 @@ impl Lock {
     /// Acquires it, however long that takes, and whatever signal handlers raise meanwhile.
     pub(in crate::sync) fn take_surely(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
-        if this.take_now() {
+        if this.try_acquire() {
             return Ok(());
         }
         sleep_until_locked(slf, this.wanted(), |p| this.body.acquire::<Heap>(p))
     }
 }
 
-exclusive!(Lock);
+thread_lock!(Lock);
+lock_methods!(Lock, Heap, acquire_doc = ACQUIRE_DOC);
 
 /// A lock that its holder may take again. Only the thread that holds it may release it.
 #[pyclass(subclass, frozen, name = "HeapRLock", module = "kettle._native")]
 pub(crate) struct RLock {
     body: sync::ReentrantLock,
-    made: Made,
+    made: CreationSite,
 }
 
 #[pymethods]
@@ -198,7 +139,7 @@ impl RLock {
     #[new]
     #[pyo3(signature = (*args, **_kwargs), text_signature = "(*args, name=None, **kwargs)")]
     fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { body: sync::ReentrantLock::new(OnOwnerDeath::Raise), made: Made::here(args.py()) }
+        Self { body: sync::ReentrantLock::new(OnOwnerDeath::Raise), made: CreationSite::here(args.py()) }
     }
 
     /// Arguments were always ignored here; since 3.13 the standard library warns of them.
@@ -219,7 +160,7 @@ impl RLock {
 
     /// Gives it back once.
     fn release(&self) -> PyResult<()> {
-        if self.give_back() { Ok(()) } else { Err(not_owner()) }
+        if self.try_release() { Ok(()) } else { Err(not_owner()) }
     }
 
     pub(in crate::sync) fn _is_owned(&self) -> bool {
@@ -266,9 +207,10 @@ impl RLock {
     }
 
     /// Releases it completely. Returns how often it was acquired.
-    pub(in crate::sync) fn give_all_back(&self) -> PyResult<u32> {
+    pub(in crate::sync) fn release_all(&self) -> PyResult<u32> {
         self.body.release_all::<Heap>().map_err(|_| not_owner())
     }
 }
 
-exclusive!(RLock);
+thread_lock!(RLock);
+lock_methods!(RLock, Heap, acquire_doc = ACQUIRE_DOC);

@@ -13,9 +13,9 @@ use pyo3::types::PyType;
 use super::semaphore_statistics;
 use crate::door::{deadline, wait_outside};
 use crate::errors;
-use crate::fast::Quick;
+use crate::fast::FastLock;
 use crate::parameters;
-use crate::primitive::{self, Arrived, Travelling, Travels, Waitable, waitable};
+use crate::primitive::{self, Arrived, Picklable, Travelling, Waitable, waitable};
 
 /// The two kinds of semaphores behind one name.
 enum Permits {
@@ -131,7 +131,7 @@ impl Semaphore {
         #[pyo3(from_py_with = parameters::truth)] block: bool,
         #[pyo3(from_py_with = parameters::timeout)] timeout: Option<f64>,
     ) -> PyResult<bool> {
-        if self.take_now() {
+        if self.try_acquire() {
             return Ok(true);
         }
         errors::check()?;
@@ -204,7 +204,7 @@ impl Semaphore {
     }
 }
 
-impl Travels for Semaphore {
+impl Picklable for Semaphore {
     fn names(&self, way: Way) -> Vec<u8> {
         let token = match &self.permits {
             Permits::Free(s) => s.token_by(way),
@@ -214,18 +214,18 @@ impl Travels for Semaphore {
     }
 }
 
-impl Quick for Semaphore {
+impl FastLock for Semaphore {
     const RELEASE_DOC: &'static CStr = c"release($self, /, n=1)\n--\n\nReleases `n` permits.";
 
     #[inline(always)]
-    fn take_now(&self) -> bool {
+    fn try_acquire(&self) -> bool {
         match &self.permits {
             Permits::Free(s) => s.try_acquire_now::<Processes>(),
             Permits::Owned(s) => s.acquire::<Processes>(&Patience::instant()).is_ok(),
         }
     }
     #[inline(always)]
-    fn give_back(&self) -> bool {
+    fn try_release(&self) -> bool {
         match &self.permits {
             Permits::Free(s) => s.release::<Processes>(1).is_ok(),
             Permits::Owned(s) => s.release::<Processes>().is_ok(),

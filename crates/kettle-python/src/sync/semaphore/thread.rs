@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::semaphore_statistics;
 use crate::door::deadline;
-use crate::fast::{Called, Ours, Quick, calls, nothing_else};
+use crate::fast::{Called, FastLock, Ours, calls, nothing_else};
 use crate::parameters;
 use crate::primitive::{Waitable, waitable};
 use crate::sync::between_threads::{Truth, key, wait_for_thread};
@@ -75,7 +75,7 @@ impl Semaphore {
             return Err(PyValueError::new_err("can't specify timeout for non-blocking acquire"));
         }
         let this = slf.get();
-        if this.take_now() {
+        if this.try_acquire() {
             return Ok(true);
         }
         if !blocking.0 && !this.is_outside() {
@@ -238,19 +238,19 @@ impl Semaphore {
     }
 }
 
-impl Quick for Semaphore {
+impl FastLock for Semaphore {
     const ACQUIRE_DOC: &'static CStr = c"acquire($self, /, blocking=True, timeout=None)\n--\n\n\
         Acquires a permit, waiting at most `timeout` seconds (None: forever). Returns whether it was acquired.";
-    const MORTAL: bool = false;
+    const HOLDER_CAN_DIE: bool = false;
     const RELEASE_DOC: &'static CStr = c"release($self, /, n=1)\n--\n\nReleases `n` permits.";
 
     #[inline(always)]
-    fn take_now(&self) -> bool {
+    fn try_acquire(&self) -> bool {
         // After all others have moved out, the permits here belong to the threads that wait here.
         !self.is_outside() && self.body.try_acquire_now::<Heap>()
     }
     #[inline(always)]
-    fn give_back(&self) -> bool {
+    fn try_release(&self) -> bool {
         let is_given = !self.is_outside() && self.body.release::<Heap>(1).is_ok();
         // If so, the permit is released outside instead, unless a thread waiting here has acquired it by now.
         is_given && !(self.moved_out_meanwhile() && self.body.acquire::<Heap>(&Patience::none()).is_ok())

@@ -8,7 +8,7 @@ use pyo3::types::PyString;
 use pyo3::{ffi, intern};
 
 /// An instruction of Python code.
-pub(crate) struct Site {
+pub(crate) struct CallSite {
     code: Py<PyAny>,
     instruction: c_int,
 }
@@ -26,7 +26,7 @@ fn package(py: Python<'_>) -> PyResult<&str> {
     directory.bind(py).to_str()
 }
 
-impl Site {
+impl CallSite {
     /// The line that called us, skipping our own package. None if it cannot be determined.
     pub(crate) fn of_caller(py: Python<'_>) -> Option<Self> {
         let package = package(py).ok()?;
