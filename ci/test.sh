@@ -21,6 +21,9 @@ if [ "$rust" != no ]; then
     # A program of its own, with a web server among its dependencies.
     CARGO_TARGET_DIR=target/parse_server tally run rust-server \
         cargo test --quiet --manifest-path examples/parse_server/Cargo.toml
+    # A program of its own, whose panics abort it.
+    CARGO_TARGET_DIR=target/panic_abort tally run rust-panic-abort \
+        cargo test --quiet --manifest-path crates/kettle/tests/panic_abort/Cargo.toml
 fi
 # What is shipped, then the build that dies where it is told to.
 tally run python "$python" -m pytest -q --ignore=tests/death

@@ -42,8 +42,8 @@ def test_statistics(fork, diary, gate):
         now = pool.statistics()
         assert (now.busy, now.queued) == (0, 0)
         assert now.failed >= 1
-        assert {k: getattr(now, k) for k in ("died", "retried", "timed_out", "cancelled")} == {
-            "died": 4, "retried": 2, "timed_out": 1, "cancelled": 1,
+        assert {k: getattr(now, k) for k in ("died", "retried", "timed_out", "cancelled", "workers_lost")} == {
+            "died": 4, "retried": 2, "timed_out": 1, "cancelled": 1, "workers_lost": 4,
         }  # fmt: skip
         assert now.done >= 14
 

@@ -163,8 +163,8 @@
 //! ```
 //!
 //! For numbers there are [`Value`] and [`Array`], which need no lock. There are also [`RwLock`], [`RLock`],
-//! [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`] and [`Barrier`], and [`wait`] for any of several
-//! objects at once.
+//! [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`], [`Barrier`], [`Once`] and [`OnceLock`], and [`wait`]
+//! for any of several objects at once.
 //! Every blocking method has a variant with a time limit. The primitives have `statistics()`; the shared memory as a
 //! whole has [`session::statistics`], and a [limit](session::set_limit).
 //!
@@ -227,6 +227,7 @@
 //!
 //! * [`Semaphore`] and [`BoundedSemaphore`]: `acquire`, `try_acquire`, `acquire_timeout`, `acquire_async`;
 //! * [`Event`]: `wait`, `wait_timeout`, `wait_async`;
+//! * [`OnceLock::get`] and [`Once::is_completed`];
 //! * [`Value`]: all methods that read or write it. (The error of [`Value::compare_exchange`] is the current number.)
 //! * [`Array`]: all methods that read or write elements.
 //!
@@ -243,6 +244,7 @@
 //! * Linux only. A process that ignores `SIGCHLD` cannot learn how its children ended.
 
 #![forbid(unsafe_code)]
+#![deny(missing_debug_implementations)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod array;
@@ -257,6 +259,7 @@ mod error;
 #[doc(hidden)]
 pub mod event_loop;
 mod label;
+mod panic;
 pub mod pipe;
 mod place;
 mod plain;
@@ -283,6 +286,7 @@ pub use described::Described;
 pub use error::{
     AcquireError, DecodeError, DescriptorLost, EncodeError, HeldByTheLiving, OutOfMemory, OwnerDied, SessionDamaged,
 };
+pub use panic::Panic;
 pub use pipe::{Connection, Pipe, one_way_pipe, pipe};
 pub use plain::{Number, Plain};
 pub use pool::Pool;
@@ -291,7 +295,10 @@ pub use queue::{GetError, JoinableQueue, PutError, Queue, SimpleQueue};
 pub use select::Select;
 pub use session::descriptors;
 pub use shared_slice::SharedSlice;
-pub use sync::{Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, OnOwnerDeath, RLock, RwLock, Semaphore};
+pub use sync::{
+    Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, OnOwnerDeath, Once, OnceLock, RLock, RwLock,
+    Semaphore,
+};
 pub use thread_pool::ThreadPool;
 pub use value::Value;
 pub use wait::{Readable, Waitable, wait};

@@ -10,14 +10,19 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+#[cfg(feature = "tokio")]
+use kettle_core::shared::Processes;
+#[cfg(feature = "tokio")]
+use kettle_core::sync::Heap;
 use kettle_core::wait::Deadline;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::channel::{Receiver, RecvError};
-use crate::queue::{GetError, JoinableQueue, Queue};
+use crate::channel::{Receiver, RecvError, SendError, Sender};
+use crate::queue::{GetError, JoinableQueue, PutError, Queue};
 use crate::sync::Event;
 use crate::threads;
-use crate::wait::{Waitable, wait_until};
+use crate::wait::{Room, Waitable, wait_until};
 
 /// How often to look where there is no descriptor to sleep on.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -81,6 +86,21 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// ```
 ///
 /// If several arms are ready, they take turns. A set event is ready until it is cleared.
+///
+/// An arm may also [send](Self::send) an item once there is room for it:
+///
+/// ```
+/// use kettle::Select;
+/// use kettle::threads::bounded_channel;
+///
+/// let Ok((full, _receiver)) = bounded_channel(1);
+/// let Ok((free, receiver)) = bounded_channel(1);
+/// full.send("first")?;
+/// let mut select = Select::new().send(&full, "second", |_| "full").send(&free, "second", |_| "free");
+/// assert_eq!(select.wait(), Some("free"));
+/// assert_eq!(receiver.recv()?, "second");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a select takes nothing until it waits"]
 pub struct Select<'a, R> {
     arms: Vec<Box<dyn Arm<R> + 'a>>,
@@ -93,9 +113,30 @@ pub trait Selectable: Waitable + Sync + sealed::Source {}
 
 impl<S: Waitable + Sync + sealed::Source> Selectable for S {}
 
+/// A thing to which a [`Select`] can send items of type `T`: a queue or a sender, of [threads] or processes.
+pub trait Accepts<T>: Sync + sealed::Target<T> {}
+
+impl<T, S: Sync + sealed::Target<T>> Accepts<T> for S {}
+
 mod sealed {
     #[cfg(feature = "tokio")]
     use super::Later;
+    use super::Room;
+
+    pub trait Target<T>: Sized {
+        /// Why an item is not sent.
+        type Error;
+
+        /// Sends the item, unless there is no room for it now: then it comes back.
+        fn send_now(&self, item: T) -> Result<Result<(), Self::Error>, T>;
+
+        /// Waits until `attempt` gives something. It is asked now and when there may be room.
+        #[cfg(feature = "tokio")]
+        fn send_later<'a, R: Send + 'a>(&'a self, attempt: impl FnMut() -> Option<R> + Send + 'a) -> Later<'a, R>;
+
+        /// Whether there is room.
+        fn has_room<'a>(room: &'a Room<'_, Self>) -> &'a dyn crate::wait::Waitable;
+    }
 
     pub trait Source {
         /// What comes from there: an item or an error.
@@ -113,7 +154,7 @@ mod sealed {
     }
 }
 
-use sealed::Source;
+use sealed::{Source, Target};
 
 #[cfg(feature = "tokio")]
 type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -143,7 +184,9 @@ trait Arm<R>: Send {
     fn now(&mut self) -> Option<Given<R>>;
 
     #[cfg(feature = "tokio")]
-    fn later(&mut self) -> Later<'_, Given<R>>;
+    fn later<'s>(&'s mut self) -> Later<'s, Given<R>>
+    where
+        R: 's;
 }
 
 struct On<'a, S, F> {
@@ -168,10 +211,52 @@ impl<S: Selectable, R, F: FnMut(S::Outcome) -> R + Send> Arm<R> for On<'_, S, F>
     }
 
     #[cfg(feature = "tokio")]
-    fn later(&mut self) -> Later<'_, Given<R>> {
+    fn later<'s>(&'s mut self) -> Later<'s, Given<R>>
+    where
+        R: 's,
+    {
         let coming = self.source.later();
         let then = &mut self.then;
         Box::pin(async move { Self::give(then, coming.await) })
+    }
+}
+
+/// An arm that sends. The item is there until it is sent.
+struct Sends<'a, S, T, F> {
+    target: &'a S,
+    room: Room<'a, S>,
+    item: Option<T>,
+    then: Option<F>,
+}
+
+impl<T, S: Accepts<T>, R, F: FnOnce(Result<(), S::Error>) -> R> Sends<'_, S, T, F> {
+    fn send(target: &S, item: &mut Option<T>, then: &mut Option<F>) -> Option<Given<R>> {
+        match target.send_now(item.take()?) {
+            Ok(sent) => then.take().map(|then| Given { result: then(sent), is_last: true }),
+            Err(back) => {
+                *item = Some(back);
+                None
+            }
+        }
+    }
+}
+
+impl<T: Send, S: Accepts<T>, R: Send, F: FnOnce(Result<(), S::Error>) -> R + Send> Arm<R> for Sends<'_, S, T, F> {
+    fn thing(&self) -> &dyn Waitable {
+        S::has_room(&self.room)
+    }
+
+    fn now(&mut self) -> Option<Given<R>> {
+        Self::send(self.target, &mut self.item, &mut self.then)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn later<'s>(&'s mut self) -> Later<'s, Given<R>>
+    where
+        R: 's,
+    {
+        let Self { target, item, then, .. } = self;
+        target.send_later(|| Self::send(target, item, then))
     }
 }
 
@@ -185,6 +270,40 @@ impl<'a, R: 'a> Select<'a, R> {
     /// of a queue or a receiver, or `()` if it is an event.
     pub fn on<S: Selectable>(mut self, source: &'a S, then: impl FnMut(S::Outcome) -> R + Send + 'a) -> Self {
         self.arms.push(Box::new(On { source, then }));
+        self
+    }
+
+    /// Adds an arm: sends `item` to `target`, a queue or a sender, once there is room for it, and calls `then` with the
+    /// result. Then the arm is left out. If something else comes first in each wait, the item was not sent, and is
+    /// dropped with the `Select`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use kettle::{PutError, Queue, Select};
+    ///
+    /// let queue = Queue::bounded(1)?;
+    /// queue.put(1)?;
+    /// let mut select = Select::new().send(&queue, 2, |sent| sent);
+    /// assert!(select.wait_timeout(Duration::from_millis(1)).is_err());
+    /// assert_eq!(queue.get()?, 1);
+    /// assert_eq!(select.wait(), Some(Ok(())));
+    /// assert_eq!(queue.get()?, 2);
+    /// queue.shutdown();
+    /// let mut select = Select::new().send(&queue, 3, |sent| sent);
+    /// assert_eq!(select.wait(), Some(Err(PutError::ShutDown(3))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send<T: Send + 'a, S: Accepts<T>>(
+        mut self,
+        target: &'a S,
+        item: T,
+        then: impl FnOnce(Result<(), S::Error>) -> R + Send + 'a,
+    ) -> Self
+    where
+        R: Send,
+    {
+        self.arms.push(Box::new(Sends { target, room: Room(target), item: Some(item), then: Some(then) }));
         self
     }
 
@@ -363,6 +482,41 @@ items! {
     threads::LifoQueue<T>, T: Send; try_get, get_async, GetError, ShutDown;
     threads::PriorityQueue<T>, T: Ord, Send; try_get, get_async, GetError, ShutDown;
     threads::Receiver<T>, T: Send; try_recv, recv_async, RecvError, Disconnected;
+}
+
+/// Where items are sent.
+macro_rules! targets {
+    ($($name:ty, $t:ident: $($bound:path),+; $try:ident, $error:ident, $home:ty, $room:ident);+ $(;)?) => {$(
+        impl<$t: $($bound +)+> Target<$t> for $name {
+            type Error = $error<$t>;
+
+            fn send_now(&self, item: $t) -> Result<Result<(), $error<$t>>, $t> {
+                match self.$try(item) {
+                    Err($error::Full(item)) => Err(item),
+                    sent => Ok(sent),
+                }
+            }
+
+            #[cfg(feature = "tokio")]
+            fn send_later<'a, R: Send + 'a>(&'a self, attempt: impl FnMut() -> Option<R> + Send + 'a) -> Later<'a, R> {
+                Box::pin(crate::reactor::wait_on::<$home, _>(self.$room(), attempt))
+            }
+
+            fn has_room<'a>(room: &'a Room<'_, Self>) -> &'a dyn Waitable {
+                room
+            }
+        }
+    )+};
+}
+
+targets! {
+    Queue<T>, T: Serialize, DeserializeOwned, Send; try_put, PutError, Processes, space;
+    JoinableQueue<T>, T: Serialize, DeserializeOwned, Send; try_put, PutError, Processes, space;
+    Sender<T>, T: Serialize, DeserializeOwned, Send; try_send, SendError, Processes, space;
+    threads::Queue<T>, T: Send; try_put, PutError, Heap, room;
+    threads::LifoQueue<T>, T: Send; try_put, PutError, Heap, room;
+    threads::PriorityQueue<T>, T: Ord, Send; try_put, PutError, Heap, room;
+    threads::Sender<T>, T: Send; try_send, SendError, Heap, room;
 }
 
 macro_rules! events {

@@ -10,7 +10,7 @@ use kettle_core::sys::process;
 use kettle_core::sys::socket::{self, Watch};
 use kettle_core::wait::{Deadline, Doorbell, EventCount, Patience, Scope, WatchError, sleep_on};
 
-use crate::channel::Receiver;
+use crate::channel::{Receiver, Sender};
 use crate::error::SessionDamaged;
 
 use crate::pipe::{Connection, Receiver as PipeReceiver};
@@ -170,6 +170,40 @@ fn with_doorbell<R>(f: impl FnOnce(&Doorbell) -> io::Result<R>) -> io::Result<R>
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     let mut watched = [Watch::readable(fd.as_raw_fd())];
     matches!(socket::poll(&mut watched, Duration::ZERO), Ok(n) if n > 0)
+}
+
+/// Room for one more item, as an object to wait for: ready when a `put` would not wait.
+#[derive(Debug)]
+pub struct Room<'a, Q>(pub(crate) &'a Q);
+
+macro_rules! by_room {
+    ($scope:expr; $($name:ty, $t:ident; |$this:ident| $ready:expr, $line:expr);+ $(;)?) => {$(
+        impl<$t> sealed::Waitable for Room<'_, $name> {
+            fn is_ready(&self) -> bool {
+                let $this = self.0;
+                $ready
+            }
+            fn source(&self) -> Source<'_> {
+                let $this = self.0;
+                Source::Events($line.events(), $scope)
+            }
+        }
+    )+};
+}
+
+by_room! {
+    Scope::Shared;
+    Queue<T>, T; |queue| !queue.is_full() || queue.is_shut_down(), queue.space();
+    JoinableQueue<T>, T; |queue| !queue.is_full() || queue.is_shut_down(), queue.space();
+    Sender<T>, T; |sender| !sender.is_full() || sender.is_disconnected(), sender.space();
+}
+
+by_room! {
+    Scope::Private;
+    threads::Queue<T>, T; |queue| !queue.is_full() || queue.is_shut_down(), queue.room();
+    threads::LifoQueue<T>, T; |queue| !queue.is_full() || queue.is_shut_down(), queue.room();
+    threads::PriorityQueue<T>, T; |queue| !queue.is_full() || queue.is_shut_down(), queue.room();
+    threads::Sender<T>, T; |sender| !sender.is_full() || sender.is_disconnected(), sender.room();
 }
 
 /// Makes anything with a file descriptor an object to [`wait`] for, which is ready when it can be read.

@@ -278,7 +278,7 @@ fn the_death_of_a_worker_costs_one_task() {
     assert_ne!(other.join().unwrap(), death.pid);
     assert_eq!(pool.apply(square::call(2)).unwrap(), 4);
     let statistics = pool.statistics();
-    assert_eq!((statistics.workers, statistics.died), (2, 1));
+    assert_eq!((statistics.workers, statistics.died, statistics.workers_lost), (2, 1, 1));
 }
 
 #[test]
@@ -314,6 +314,42 @@ fn retries_are_for_deaths() {
     assert!(matches!(pool.retries(9).apply(fail::call("always".into())), Err(TaskError::Panicked(_))));
     let statistics = pool.statistics();
     assert_eq!((statistics.retried, statistics.died, statistics.failed), (3, 1, 1));
+    assert_eq!(statistics.workers_lost, 4, "one for each retry, and one for the task that was lost");
+}
+
+#[test]
+fn a_worker_that_is_killed_while_it_has_no_task_is_counted() {
+    let _dog = watchdog();
+    let pool = pool(1);
+    let worker = pool.apply(pid::call(0)).unwrap();
+    std::process::Command::new("kill").args(["-KILL", &worker.to_string()]).status().unwrap();
+    while pool.statistics().workers_lost == 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert_ne!(pool.apply(pid::call(0)).unwrap(), worker);
+    let statistics = pool.statistics();
+    assert_eq!((statistics.workers_lost, statistics.died, statistics.retried, statistics.done), (1, 0, 0, 2));
+}
+
+#[test]
+fn no_more_workers_are_busy_than_there_are() {
+    let _dog = watchdog();
+    let pool = pool(2);
+    for _ in 0..5 {
+        let began = [Event::new().unwrap(), Event::new().unwrap()];
+        let handles = began.each_ref().map(|began| pool.submit(spin::call(began.clone())).unwrap());
+        began.iter().for_each(Event::wait);
+        assert_eq!((pool.statistics().workers, pool.statistics().busy), (2, 2));
+        for handle in &handles {
+            handle.cancel();
+            let statistics = pool.statistics();
+            assert!(statistics.busy <= statistics.workers, "{statistics:?}");
+        }
+        for handle in handles {
+            assert!(matches!(handle.join(), Err(TaskError::Cancelled { .. })));
+        }
+    }
+    assert_eq!((pool.statistics().cancelled, pool.statistics().workers_lost), (10, 0));
 }
 
 #[test]

@@ -297,3 +297,84 @@ mod awaited {
         });
     }
 }
+
+kettle::task! {
+    fn collect(numbers: Receiver<u32>) -> Vec<u32> {
+        numbers.iter().map(|n| n.expect("a number")).collect()
+    }
+}
+
+const MANY: u32 = 2000;
+
+/// All numbers, each once, wherever they went.
+fn assert_all(parts: [Vec<u32>; 2]) {
+    let mut all = parts.concat();
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..MANY));
+}
+
+#[test]
+fn an_item_goes_where_there_is_room_first() {
+    let _dog = watchdog();
+    let (to_process, from_parent) = kettle::bounded_channel(1).unwrap();
+    let Ok((to_thread, from_main)) = threads::bounded_channel(1);
+    let process = collect::start(from_parent).unwrap();
+    let thread = thread::spawn(move || from_main.iter().map(|Ok(n)| n).collect::<Vec<_>>());
+    for n in 0..MANY {
+        let mut select =
+            Select::new().send(&to_process, n, |sent| sent.is_ok()).send(&to_thread, n, |sent| sent.is_ok());
+        assert_eq!(select.wait(), Some(true));
+        assert_eq!(select.len(), 1, "an arm sends once");
+    }
+    drop((to_process, to_thread));
+    assert_all([process.join().unwrap(), thread.join().unwrap()]);
+}
+
+#[test]
+fn an_arm_that_sends_learns_that_nothing_receives() {
+    let _dog = watchdog();
+    let Ok((full, receiver)) = threads::bounded_channel(1);
+    full.send(1).unwrap();
+    let (shared, to_drop) = kettle::bounded_channel(1).unwrap();
+    shared.send(1).unwrap();
+    let Ok(never) = threads::Queue::<()>::new();
+    let mut select = Select::new()
+        .on(&never, |_| unreachable!("nothing is put"))
+        .send(&full, 2, |sent| matches!(sent, Err(threads::SendError::Disconnected(2))))
+        .send(&shared, 3, |sent| matches!(sent, Err(kettle::SendError::Disconnected(3))));
+    assert_eq!(select.wait_timeout(SHORT), Err(SelectTimeout));
+    thread::scope(|scope| {
+        scope.spawn(|| drop((receiver, to_drop)));
+        assert_eq!([select.wait(), select.wait()], [Some(true); 2]);
+    });
+    assert_eq!(select.len(), 1);
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn an_awaited_item_is_sent_once_or_not_at_all() {
+    let _dog = watchdog();
+    let (to_process, from_parent) = kettle::bounded_channel(1).unwrap();
+    let Ok((to_task, from_main)) = threads::bounded_channel(1);
+    let process = collect::start(from_parent).unwrap();
+    let task = tokio::spawn(async move {
+        let mut numbers = Vec::new();
+        while let Ok(n) = from_main.recv_async().await {
+            numbers.push(n);
+        }
+        numbers
+    });
+    for n in 0..MANY {
+        let mut select = Select::new().send(&to_process, n, |sent| sent.is_ok()).send(&to_task, n, |sent| sent.is_ok());
+        loop {
+            tokio::select! {
+                biased;
+                sent = select.wait_async() => break assert_eq!(sent, Some(true)),
+                // A wait that is dropped has sent nothing.
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    }
+    drop((to_process, to_task));
+    assert_all([process.join_async().await.unwrap(), task.await.unwrap()]);
+}

@@ -466,8 +466,8 @@ class Pool(_standard.Pool):
     def statistics(self) -> Any:
         """Returns counters: `workers`, how many of them are `busy`, and the number of unfinished `jobs`; and the
         numbers of tasks so far that are `done` or `failed`, or whose worker `died`, and that were `retried`,
-        `timed_out` or `cancelled`. A worker whose task was cancelled counts as busy until it has ended, but no longer
-        as one of the `workers`."""
+        `timed_out` or `cancelled`; and `workers_lost`, the number of workers that ended although the pool did not end
+        them."""
         return self._crew.statistics()
 
 

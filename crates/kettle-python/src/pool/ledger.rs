@@ -149,7 +149,8 @@ impl Ledger {
     /// The statistics, for the given number of workers and of busy ones.
     pub(super) fn statistics<'py>(&self, py: Python<'py>, workers: u64, busy: u64) -> PyResult<Bound<'py, PyAny>> {
         let unfinished: u64 = self.living(py).iter().map(|job| job.unfinished(py)).sum();
-        let Statistics { done, failed, died, retried, timed_out, cancelled, .. } = self.counts.statistics(0, 0);
+        let Statistics { done, failed, died, retried, timed_out, cancelled, workers_lost, .. } =
+            self.counts.statistics(0, 0);
         primitive::record(
             py,
             "PoolStatistics",
@@ -163,6 +164,7 @@ impl Ledger {
                 ("retried", retried),
                 ("timed_out", timed_out),
                 ("cancelled", cancelled),
+                ("workers_lost", workers_lost),
             ],
         )
     }

@@ -7,6 +7,7 @@ use crate::error::{DecodeError, EncodeError, OutOfMemory, SessionDamaged};
 use crate::queue::{GetError, PutError};
 
 /// Why an item was not sent. It is handed back.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError<T> {
     /// There are no receivers left: all were dropped, or their processes died.

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use kettle_core::wait::{Deadline, Patience};
+use kettle_core::wait::{Deadline, Line, Patience};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -56,6 +56,11 @@ impl<T> Sender<T> {
     /// ```
     pub fn is_disconnected(&self) -> bool {
         self.half.queue().is_shut_down() || self.look()
+    }
+
+    /// For a [`Select`](crate::Select).
+    pub(crate) fn space(&self) -> &Line {
+        self.half.queue().space()
     }
 
     /// How many items are inside.

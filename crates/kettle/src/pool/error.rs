@@ -5,13 +5,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::codec::Unsendable;
 use crate::error::{EncodeError, OutOfMemory, SessionDamaged};
+use crate::panic::Panic;
 
 /// Why a task has no result.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskError {
     /// It panicked.
@@ -66,49 +65,8 @@ impl From<SubmitError> for TaskError {
     }
 }
 
-/// A panic in a worker.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Panic {
-    /// The panic message.
-    pub message: String,
-    /// The location as `file:line:column`; `None` if the task has set its own panic hook.
-    pub location: Option<String>,
-    pub(super) backtrace: String,
-}
-
-impl Panic {
-    /// Returns the panic message, which is also the field of that name.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
-    /// Returns the backtrace, as detailed as the program's symbols permit; empty if the task has set its own panic
-    /// hook.
-    pub fn backtrace(&self) -> &str {
-        &self.backtrace
-    }
-}
-
-impl std::error::Error for Panic {}
-
-impl fmt::Display for Panic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        self.location.as_ref().map_or(Ok(()), |location| write!(f, " (at {location})"))
-    }
-}
-
-impl fmt::Debug for Panic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Panic")
-            .field("message", &self.message)
-            .field("location", &self.location)
-            .finish_non_exhaustive()
-    }
-}
-
 /// The worker of a task died: it was killed, crashed, aborted, or called `exit`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerDied {
     /// The task's function.
     pub task: String,
@@ -141,7 +99,7 @@ impl fmt::Display for WorkerDied {
 impl std::error::Error for WorkerDied {}
 
 /// Why a task was not accepted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SubmitError {
     /// The pool accepts no more tasks: it was closed or terminated.
@@ -186,7 +144,7 @@ impl From<Unsendable> for SubmitError {
 }
 
 /// Why a pool has no workers. This state is permanent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Broken {
     /// The initializer panicked.

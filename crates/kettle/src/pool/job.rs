@@ -11,11 +11,12 @@ use kettle_core::queue::Taken;
 use serde::de::DeserializeOwned;
 
 use super::call::Packed;
-use super::error::{Panic, TaskError};
+use super::error::TaskError;
 use super::scheduler::process::Word;
 use super::scheduler::{Chunking, Completion, JobTasks, Order, Outcomes, PendingTasks, Span, Want};
 use super::worker::{Tag, from_word};
 use crate::codec;
+use crate::panic::Panic;
 
 /// The outcome of a task.
 #[derive(Debug)]

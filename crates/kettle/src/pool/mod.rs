@@ -84,9 +84,10 @@ use std::time::Duration;
 use kettle_core::wait::{Deadline, Patience};
 use serde::de::DeserializeOwned;
 
+pub use crate::panic::Panic;
 pub use builder::Builder;
 pub use call::Call;
-pub use error::{Broken, Panic, SubmitError, TaskError, WorkerDied};
+pub use error::{Broken, SubmitError, TaskError, WorkerDied};
 pub use handle::Handle;
 pub use imap::Imap;
 pub use map::Progress;

@@ -4,7 +4,7 @@ use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 
-use super::error::Panic;
+use crate::panic::Panic;
 use crate::process::message_of;
 
 thread_local! {
@@ -26,22 +26,28 @@ impl Caught {
     pub(super) fn into_panic(self) -> Panic {
         let (location, backtrace) = self.seen.unzip();
         let backtrace = backtrace.map(|backtrace| backtrace.to_string()).unwrap_or_default();
-        Panic { message: self.message, location: location.flatten(), backtrace }
+        Panic::told(self.message, location.flatten(), backtrace)
     }
 }
 
 /// Records the panics of tasks instead of printing them; they are reported as the outcome. All other panics, including
-/// those of threads that a task starts, are printed as before.
-pub(super) fn watch() {
+/// those of threads that a task starts, are printed as before. So are panics that abort the process, which `report` gets
+/// before they do.
+pub(super) fn watch(report: impl Fn(Caught) + Send + Sync + 'static) {
     let others = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        // A panic that aborts has no other outcome than the death of the worker.
-        if INSIDE.get() && !cfg!(panic = "abort") {
-            let location = info.location().map(ToString::to_string);
-            let seen = Some((location, Backtrace::force_capture()));
-            let _ = SEEN.try_with(|place| place.replace(seen));
-        } else {
-            others(info);
+        let location = || info.location().map(ToString::to_string);
+        match INSIDE.get() {
+            true if cfg!(panic = "abort") => {
+                others(info);
+                let message = message_of(info.payload()).to_owned();
+                report(Caught { message, seen: Some((location(), Backtrace::force_capture())) });
+            }
+            true => {
+                let seen = Some((location(), Backtrace::force_capture()));
+                let _ = SEEN.try_with(|place| place.replace(seen));
+            }
+            false => others(info),
         }
     }));
 }

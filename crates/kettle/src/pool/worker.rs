@@ -9,11 +9,11 @@ use kettle_core::wait::Patience;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::call::{Calls, Unpacked, body};
-use super::error::Panic;
 use super::panics::{self, Caught};
 use super::scheduler::process::{Assignment, Desk, Load, Word, Worker};
 use crate::codec::{self, Message};
 use crate::error::OutOfMemory;
+use crate::panic::Panic;
 use crate::process::Entry;
 
 /// The arguments that a worker is started with.
@@ -74,8 +74,14 @@ impl Tag {
 }
 
 fn serve(start: Start) {
-    panics::watch();
     let mut worker = Worker::new(start.desk.0);
+    let last = worker.last_report();
+    panics::watch(move |panic| {
+        let tag = if last.begin() { Tag::Panicked } else { Tag::NotReady };
+        let Message { bytes, .. } = written(&panic.into_panic());
+        // Without memory for it, the pool learns only that the worker died.
+        let _ = body(&bytes).and_then(|body| last.report(Load { tag: tag as u8, word: 0, body, parts: Vec::new() }));
+    });
     // A worker that has no memory for a message to its supervisor exits, and the supervisor notices.
     let _ =
         greet(&mut worker, start.initializer).and_then(|is_ready| if is_ready { work(&mut worker) } else { Ok(()) });
@@ -90,7 +96,7 @@ fn greet(worker: &mut Worker, initializer: Option<Vec<u8>>) -> Result<bool, OutO
             return Ok(true);
         }
         Some(Made::Panic(panic)) => panic.into_panic(),
-        Some(Made::Nothing(why)) => Panic { message: why, location: None, backtrace: String::new() },
+        Some(Made::Nothing(why)) => Panic::told(why, None, String::new()),
     };
     let Message { bytes, .. } = written(&panic);
     worker.note(Load { tag: Tag::NotReady as u8, word: 0, body: body(&bytes)?, parts: Vec::new() })?;

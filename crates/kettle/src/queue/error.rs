@@ -8,6 +8,7 @@ use crate::error::{DecodeError, EncodeError, OutOfMemory, SessionDamaged};
 use crate::queue::message::Refusal;
 
 /// Why an item was not put. The error contains the item.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PutError<T> {
     /// The queue is full, or stayed full until the time limit.

@@ -1,6 +1,6 @@
 //! Messages that are put into a queue or were taken out of one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use kettle_core::arena::{Block, Handle};
 use kettle_core::queue::{self, Body, INLINE_MAX, Parcel, PutError};
@@ -13,22 +13,39 @@ use crate::codec::{self, Message, Unsendable};
 use crate::error::{DecodeError, OutOfMemory};
 
 thread_local! {
-    /// Memory for short messages, used again. Taken out while in use: a value may send another one while it is encoded.
+    /// Memory for messages, used again. Taken out while in use: a value may send another one while it is encoded.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// How many messages in a row would have fitted into [`SCRATCH_KEPT`] although there was more.
+    static SHORT_IN_A_ROW: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The maximum capacity that is kept for the next message.
+/// The maximum capacity that is always kept for the next message.
 const SCRATCH_KEPT: usize = 64 * 1024;
+/// The maximum capacity that is kept as long as it is used. Fresh memory of this size costs a page fault for each of its
+/// pages, which takes longer than the copy of the bytes. A message much longer than this has that cost.
+const LONG_SCRATCH_KEPT: usize = 2 * 1024 * 1024;
+/// After so many short messages in a row, long scratch memory is no longer used.
+const SHORT_MAX: u32 = 64;
 
 /// What runs at the end of a thread may send too; then there is nothing to take it from, or to give it back to.
 fn scratch() -> Vec<u8> {
     SCRATCH.try_with(RefCell::take).unwrap_or_default()
 }
 
-fn give_back(bytes: Vec<u8>) {
-    if bytes.capacity() <= SCRATCH_KEPT {
+/// `len`: how much of it the message took.
+fn give_back(bytes: Vec<u8>, len: usize) {
+    if bytes.capacity() <= SCRATCH_KEPT || is_worth_keeping(bytes.capacity(), len) {
         let _ = SCRATCH.try_with(|place| place.replace(bytes));
     }
+}
+
+/// Whether to keep memory beyond [`SCRATCH_KEPT`].
+#[cold]
+fn is_worth_keeping(capacity: usize, len: usize) -> bool {
+    let short_in_a_row = if len > SCRATCH_KEPT { 0 } else { SHORT_IN_A_ROW.get() + 1 };
+    let is_kept = capacity <= LONG_SCRATCH_KEPT && short_in_a_row <= SHORT_MAX;
+    SHORT_IN_A_ROW.set(if is_kept { short_in_a_row } else { 0 });
+    is_kept
 }
 
 /// A message that is ready to be put; putting it can be retried.
@@ -89,7 +106,8 @@ impl Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        give_back(std::mem::take(&mut self.bytes));
+        let len = self.bytes.len();
+        give_back(std::mem::take(&mut self.bytes), len);
     }
 }
 
@@ -114,7 +132,7 @@ impl Incoming {
         match queue.get::<ArenaStore>(&mut bytes, patience) {
             Ok(taken) => Ok(Self::new(taken, bytes)),
             Err(e) => {
-                give_back(bytes);
+                give_back(bytes, 0);
                 Err(e)
             }
         }
@@ -139,6 +157,42 @@ impl Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        give_back(std::mem::take(&mut self.bytes));
+        // A long message is not copied, but is as long as its block: who receives such messages may send them as well.
+        let len = self.body.as_ref().map_or(self.bytes.len(), Block::len);
+        give_back(std::mem::take(&mut self.bytes), len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept() -> usize {
+        SCRATCH.with_borrow(Vec::capacity)
+    }
+
+    /// Sends a message of so many bytes.
+    fn send(len: usize) {
+        let mut bytes = scratch();
+        bytes.clear();
+        bytes.resize(len, 0);
+        give_back(bytes, len);
+    }
+
+    #[test]
+    fn memory_for_long_messages_is_kept_while_there_are_some() {
+        send(1_000_000);
+        let long = kept();
+        assert!(long >= 1_000_000);
+        for _ in 0..10 {
+            (0..SHORT_MAX).for_each(|_| send(100));
+            assert_eq!(kept(), long);
+            send(100_000);
+        }
+        (0..=SHORT_MAX).for_each(|_| send(100));
+        send(100);
+        assert!(kept() <= SCRATCH_KEPT);
+        send(2 * LONG_SCRATCH_KEPT);
+        assert!(kept() <= SCRATCH_KEPT);
     }
 }

@@ -14,7 +14,7 @@ use kettle_core::queue as core;
 use kettle_core::shared::ArenaStore;
 #[cfg(feature = "tokio")]
 use kettle_core::shared::Processes;
-use kettle_core::wait::{Deadline, Patience, Stopped};
+use kettle_core::wait::{Deadline, Line, Patience, Stopped};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -119,6 +119,11 @@ macro_rules! queue_methods {
 
             fn from_body(body: Handle<core::Queue>) -> Self {
                 Self { body, items: PhantomData }
+            }
+
+            /// Where those wait who want room for an item.
+            pub(crate) fn space(&self) -> &Line {
+                self.body.space()
             }
 
             /// Returns the number of items: exact at some instant during the call, but possibly out of date afterwards.

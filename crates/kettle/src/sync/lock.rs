@@ -70,7 +70,7 @@ impl<T: Plain> Lock<T> {
         Ok(Self::from_parts(body, Label::here()))
     }
 
-    fn from_parts(body: Handle<sync::Lock>, label: Label) -> Self {
+    pub(super) fn from_parts(body: Handle<sync::Lock>, label: Label) -> Self {
         Self { body, label, value: PhantomData }
     }
 
@@ -78,7 +78,7 @@ impl<T: Plain> Lock<T> {
         &self.body
     }
 
-    fn label(&self) -> &Label {
+    pub(super) fn label(&self) -> &Label {
         &self.label
     }
 

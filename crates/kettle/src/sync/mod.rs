@@ -6,6 +6,7 @@ mod content;
 mod event;
 mod exclusive;
 mod lock;
+mod once;
 mod rlock;
 mod rw_methods;
 mod rwlock;
@@ -19,6 +20,7 @@ pub use kettle_core::stats::{
 };
 pub use kettle_core::sync::OnOwnerDeath;
 pub use lock::{Lock, LockGuard};
+pub use once::{Once, OnceLock};
 pub use rlock::{RLock, RLockGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{BoundedSemaphore, Permit, ReleasedTooOften, Semaphore};

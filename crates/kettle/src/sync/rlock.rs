@@ -101,7 +101,6 @@ lock_methods!(
 
 /// One acquisition of an [`RLock`]. Dropping it releases the lock once. It cannot be sent to another thread.
 #[must_use = "the lock is left again as soon as its guard is dropped"]
-#[derive(Debug)]
 pub struct RLockGuard<'a> {
     lock: &'a RLock,
     death: Option<OwnerDied>,
@@ -124,5 +123,11 @@ impl Drop for RLockGuard<'_> {
     fn drop(&mut self) {
         // It is this thread's, unless a process of another kind broke the rules.
         let _ = self.lock.body.release::<Processes>();
+    }
+}
+
+impl fmt::Debug for RLockGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RLockGuard").field("recovered_from", &self.death).finish_non_exhaustive()
     }
 }

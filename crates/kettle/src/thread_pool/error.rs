@@ -1,17 +1,15 @@
 //! The errors of a pool of threads.
 
-use std::any::Any;
 use std::fmt;
-use std::panic;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::panic::Panic;
 use crate::pool::scheduler::Counts;
-use crate::process::message_of;
 
 /// Why a task has no result.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskError {
     /// It panicked.
@@ -62,44 +60,6 @@ impl From<SubmitError> for TaskError {
     }
 }
 
-/// A panic of a task. The program's panic hook has already reported it, as for any other thread.
-pub struct Panic(Mutex<Box<dyn Any + Send>>);
-
-impl Panic {
-    pub(super) fn new(payload: Box<dyn Any + Send>) -> Self {
-        Self(Mutex::new(payload))
-    }
-
-    /// Returns the panic message.
-    pub fn message(&self) -> String {
-        message_of(&**self.0.lock().unwrap_or_else(PoisonError::into_inner)).to_owned()
-    }
-
-    /// Returns the payload, as [`std::thread::JoinHandle::join`] does.
-    pub fn into_payload(self) -> Box<dyn Any + Send> {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Resumes the panic in this thread, without calling the panic hook again.
-    pub fn resume(self) -> ! {
-        panic::resume_unwind(self.into_payload())
-    }
-}
-
-impl std::error::Error for Panic {}
-
-impl fmt::Display for Panic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message())
-    }
-}
-
-impl fmt::Debug for Panic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Panic").field("message", &self.message()).finish_non_exhaustive()
-    }
-}
-
 /// Returns the counter for a failure.
 pub(super) fn count_of<'c>(counts: &'c Counts, failure: &TaskError) -> &'c AtomicU64 {
     match failure {
@@ -110,7 +70,7 @@ pub(super) fn count_of<'c>(counts: &'c Counts, failure: &TaskError) -> &'c Atomi
 }
 
 /// Why a task was not accepted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SubmitError {
     /// The pool accepts no more tasks: it was closed or terminated.
@@ -138,7 +98,7 @@ impl std::error::Error for SubmitError {
 }
 
 /// Why a pool has no workers. This state is permanent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Broken {
     /// The initializer panicked with this message.

@@ -116,8 +116,9 @@ use std::time::Duration;
 
 use kettle_core::wait::Patience;
 
+pub use crate::panic::Panic;
 pub use builder::Builder;
-pub use error::{Broken, Panic, SubmitError, TaskError};
+pub use error::{Broken, SubmitError, TaskError};
 pub use handle::Handle;
 pub use imap::Imap;
 pub use retries::Retries;

@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use super::error::{Panic, TaskError, count_of};
+use super::error::{TaskError, count_of};
 use super::job::{Job, Refusal};
 use super::timeouts::Limited;
 use super::workers::{WorkerSlot, Workers};
+use crate::panic::Panic;
 use crate::pool::scheduler::{Blocking, Completion};
 
 /// A task with a result of type `T` as its submitter sees it, independent of the closure.
@@ -92,7 +93,7 @@ impl<F, T> SingleTask<F, T> {
 
 /// Runs a task's code.
 pub(super) fn run<R>(task: impl FnOnce() -> R) -> Result<R, TaskError> {
-    panic::catch_unwind(AssertUnwindSafe(task)).map_err(|payload| TaskError::Panicked(Panic::new(payload)))
+    panic::catch_unwind(AssertUnwindSafe(task)).map_err(|payload| TaskError::Panicked(Panic::caught(payload)))
 }
 
 impl<F, T> Job for SingleTask<F, T>

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use kettle_core::wait::Line;
+
 pub use crate::channel::{RecvError, SendError};
 
 use super::queue::Queue;
@@ -122,6 +124,11 @@ impl<T> Sender<T> {
     /// Returns whether there are no receivers left.
     pub fn is_disconnected(&self) -> bool {
         self.0.receivers.load(Ordering::Acquire) == 0
+    }
+
+    /// For a [`Select`](crate::Select).
+    pub(crate) fn room(&self) -> &Line {
+        self.0.queue.room()
     }
 
     /// Whether a `send` would wait.

@@ -34,8 +34,8 @@
 //! }
 //! ```
 //!
-//! As there, all are handles, and a clone is another handle to the same thing; only a [`Mutex`] and a [`RwLock`] are in
-//! place, as those of the standard library. What may fail between processes and
+//! As there, all are handles, and a clone is another handle to the same thing; only a [`Mutex`], a [`RwLock`], an
+//! [`OnceLock`] and a [`Once`] are in place, as those of the standard library. What may fail between processes and
 //! cannot here has [`Infallible`] for its error: `?` passes over it, `let Ok(lock) = Lock::new(0);` needs no `unwrap`,
 //! and neither does `for Ok(item) in queue.iter()`.
 //!
@@ -65,6 +65,7 @@ mod condition;
 mod event;
 mod lock;
 mod mutex;
+mod once;
 pub mod queue;
 mod rlock;
 mod rwlock;
@@ -80,6 +81,7 @@ pub use condition::Condition;
 pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub use mutex::{MappedMutexGuard, Mutex, MutexGuard};
+pub use once::{Once, OnceLock};
 pub use queue::{JoinableQueue, LifoQueue, PriorityQueue, Queue, SimpleQueue};
 pub use rlock::{RLock, RLockGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};

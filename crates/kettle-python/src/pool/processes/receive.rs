@@ -16,6 +16,7 @@ use super::workers::FailedStart;
 use crate::errors;
 use crate::pool::crew::Crew;
 use crate::pool::job::{Job, Outcome};
+use crate::pool::ledger::count_more;
 use crate::pool::locking::{Detaching, lock};
 use crate::pool::tasks;
 
@@ -98,7 +99,8 @@ impl Processes {
                 Ok(())
             }
             Event::Note { seat, taken, at, .. } => self.told(py, seat, taken, &bytes[at]),
-            Event::Ended { seat, pid, fate, early, preparing, victim } => {
+            Event::Ended { seat, pid, fate, early, lost, preparing, victim } => {
+                count_more(&self.ledger.counts.workers_lost, lost.into());
                 self.ended(py, seat, pid, fate, early.then_some(FailedStart { preparing }), victim)
             }
         }

@@ -9,8 +9,7 @@ pub struct Statistics {
     /// Workers that are running or starting. While worker threads wait for tasks of their own pool, this may exceed the
     /// requested number.
     pub workers: usize,
-    /// Workers that have something to do. A worker process that is ended with its task counts here until it has ended,
-    /// though no longer among `workers`.
+    /// How many of them have something to do.
     pub busy: usize,
     /// Tasks that have no outcome yet.
     pub queued: u64,
@@ -26,6 +25,9 @@ pub struct Statistics {
     pub timed_out: u64,
     /// Tasks that were cancelled.
     pub cancelled: u64,
+    /// Worker processes that ended although the pool did not end them: they were killed, crashed, or called `exit`, while
+    /// they ran a task or had none. Stays zero in a pool of threads.
+    pub workers_lost: u64,
 }
 
 /// The counts that a pool keeps. See [`Statistics`].
@@ -38,6 +40,7 @@ pub struct Counts {
     pub retried: AtomicU64,
     pub timed_out: AtomicU64,
     pub cancelled: AtomicU64,
+    pub workers_lost: AtomicU64,
 }
 
 impl Counts {
@@ -52,7 +55,7 @@ impl Counts {
     /// Returns the counts, together with the number of workers and of busy ones.
     pub fn statistics(&self, workers: usize, busy: usize) -> Statistics {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Self { queued, done, failed, died, retried, timed_out, cancelled } = self;
+        let Self { queued, done, failed, died, retried, timed_out, cancelled, workers_lost } = self;
         Statistics {
             workers,
             busy,
@@ -63,6 +66,7 @@ impl Counts {
             retried: of(retried),
             timed_out: of(timed_out),
             cancelled: of(cancelled),
+            workers_lost: of(workers_lost),
         }
     }
 }

@@ -18,7 +18,8 @@ use kettle_core::wait::Deadline;
 use super::State;
 use crate::codec;
 use crate::error::SessionDamaged;
-use crate::pool::error::{Broken, Panic, TaskError, WorkerDied};
+use crate::panic::Panic;
+use crate::pool::error::{Broken, TaskError, WorkerDied};
 use crate::pool::job::Outcome;
 use crate::pool::scheduler::process::{Event, Fate, Post, SeatId, StartFailures, Word};
 use crate::pool::worker::Tag;
@@ -91,7 +92,8 @@ impl State {
                 }
             }
             Event::Note { seat, taken, at, .. } => self.hear_note(seat, &taken, at, bytes),
-            Event::Ended { seat, pid, fate, early, preparing, victim } => {
+            Event::Ended { seat, pid, fate, early, lost, preparing, victim } => {
+                self.counts.workers_lost.fetch_add(lost.into(), Ordering::Relaxed);
                 // The process has ended, so this does not wait.
                 let status = self.staff.processes.remove(&seat).and_then(|process| process.exit_status());
                 if let Some((job, task)) = victim {

@@ -115,6 +115,11 @@ macro_rules! queue_methods {
                 self.body.line_of((), Sign::Item)
             }
 
+            /// Where those are told who wait for room without sleeping.
+            pub(crate) fn room(&self) -> &Line {
+                self.body.line_of((), Sign::Room)
+            }
+
             /// How many items are inside: exact at every instant, and perhaps another number right after.
             pub fn len(&self) -> usize {
                 self.body.len(())

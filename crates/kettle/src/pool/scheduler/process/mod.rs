@@ -35,4 +35,4 @@ pub use start_failures::StartFailures;
 pub use supervisor::Supervisor;
 pub use watch::{Pause, Quiet, Rest, Watch};
 pub use words::Word;
-pub use worker::{Assignment, Chunk, Worker};
+pub use worker::{Assignment, Chunk, LastReport, Worker};

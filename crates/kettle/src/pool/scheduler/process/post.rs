@@ -73,6 +73,8 @@ pub enum Event<J> {
         fate: Fate,
         /// Whether it ended before it reported ready.
         early: bool,
+        /// Whether it ended without being asked to.
+        lost: bool,
         /// Whether it was preparing.
         preparing: bool,
         /// The task that it had begun and not reported. There is no other event for the outcome of that task.

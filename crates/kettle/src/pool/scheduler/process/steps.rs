@@ -260,6 +260,7 @@ impl<J: Clone> Seat<J> {
             Phase::Ending { why, .. } => (why, self.current()),
             _ => (Fate::Died, self.current()),
         };
+        let lost = fate == Fate::Died && (self.phase != Phase::Leaving || !self.hand.is_empty());
         let opening = self.opening();
         let mut victim_task = None;
         let mut undone = Vec::new();
@@ -275,7 +276,7 @@ impl<J: Clone> Seat<J> {
             }
         }
         let preparing = self.desk.mark() == Mark::PREPARING;
-        post.events.push(Event::Ended { seat: self.id, pid, fate, early, preparing, victim: victim_task });
+        post.events.push(Event::Ended { seat: self.id, pid, fate, early, lost, preparing, victim: victim_task });
         post.events.append(&mut undone);
     }
 

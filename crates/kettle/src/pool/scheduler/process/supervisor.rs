@@ -356,7 +356,7 @@ impl<J: Clone> Supervisor<J> {
     pub fn tally(&self) -> Tally {
         Tally {
             workers: self.seats.iter().filter(|seat| seat.is_staff()).count(),
-            busy: self.seats.iter().filter(|seat| !seat.hand.is_empty()).count(),
+            busy: self.seats.iter().filter(|seat| seat.is_staff() && !seat.hand.is_empty()).count(),
             chunks: self.seats.iter().map(|seat| seat.hand.len()).sum(),
         }
     }

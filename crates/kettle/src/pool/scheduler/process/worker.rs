@@ -174,6 +174,11 @@ impl Worker {
         Ok(())
     }
 
+    /// Returns what reports for this worker from anywhere in its thread, even while a task runs.
+    pub fn last_report(&self) -> LastReport {
+        LastReport(self.desk.clone())
+    }
+
     fn put(&mut self, head: Head, load: Load<'_>) -> Result<(), OutOfMemory> {
         letters::put(&self.desk.outcomes, &mut self.scratch, head, load)
     }
@@ -192,6 +197,33 @@ impl Worker {
         crash_point("pool.worker.before-notify");
         self.desk.bell.notify_one(Scope::Shared);
         crash_point("pool.worker.reported");
+    }
+}
+
+/// The last report of a worker, which is about to end in the middle of what it does.
+#[derive(Debug)]
+pub struct LastReport(Desk);
+
+impl LastReport {
+    /// Stops the clock of the current task, and returns whether there is one: a worker that has begun none sends a note.
+    pub fn begin(&self) -> bool {
+        self.0.stop_clock();
+        self.0.mark().chunk() != 0
+    }
+
+    /// Reports the outcome of the current task, or sends a note if there is none.
+    ///
+    /// # Errors
+    /// If there is no memory for it. In this case nothing was reported.
+    pub fn report(&self, load: Load<'_>) -> Result<(), OutOfMemory> {
+        let mark = self.0.mark();
+        let head = match mark.chunk() {
+            0 => Head::note(0),
+            chunk => Head { chunk, number: mark.task(), flags: 0, word: 0 },
+        };
+        letters::put(&self.0.outcomes, &mut Vec::new(), head, load)?;
+        self.0.bell.notify_one(Scope::Shared);
+        Ok(())
     }
 }
 
