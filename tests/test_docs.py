@@ -65,6 +65,16 @@ def test_the_walks_pass_files_that_exist_in_short_steps():
         assert [step for step in steps if not (ROOT / step).is_file()] == []
 
 
+def test_the_glossary_names_types_where_they_are_defined():
+    terms = re.findall(
+        r"^\| [^|`]+ \| `(\w+)` \| `([^`]+)` \|", (ROOT / "docs/design/glossary.md").read_text(), re.MULTILINE
+    )
+    assert len(terms) > 20
+    definition = r"\b(?:struct|enum|trait|type) {}\b"
+    missing = [term for term in terms if not re.search(definition.format(term[0]), (ROOT / term[1]).read_text())]
+    assert missing == []
+
+
 def test_the_index_lists_all_pages_and_only_those():
     index = ROOT / "docs/README.md"
     linked = {(index.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+)\)", index.read_text())}
