@@ -7,7 +7,7 @@ use crate::damage::{self, What};
 use crate::stats::ConditionStatistics;
 use crate::sys::{Owner, futex};
 use crate::unwind::OnUnwind;
-use crate::wait::{Door, Patience, Stopped, spin_until};
+use crate::wait::{Door, Patience, Stopped, spin_and_yield_until};
 
 /// The waiters of a condition, each in a node of its own. The associated lock is the caller's responsibility: a thread
 /// that enrols or notifies should hold it, but nothing here breaks if it does not.
@@ -230,7 +230,7 @@ impl<N: Nodes> Condition<N> {
         let Some(node) = self.node(waiter) else { return Err(Stopped::TimedOut) };
         let granted = || node.state.load(Ordering::SeqCst) & STATE == GRANTED;
         if patience.may_spin() {
-            spin_until(granted);
+            spin_and_yield_until(granted);
         }
         loop {
             let seen = node.bell.load(Ordering::SeqCst);

@@ -4,7 +4,7 @@ use super::Home;
 use crate::atomics::{AtomicU32, Ordering};
 use crate::damage;
 use crate::stats::EventStatistics;
-use crate::wait::{EventCount, Patience, Stopped, spin_until};
+use crate::wait::{EventCount, Patience, Stopped, spin_and_yield_until};
 
 /// One flag. Setting it wakes all waiters and requires nothing of them, so it does not matter whether they are alive.
 ///
@@ -78,7 +78,7 @@ impl Event {
         if look().is_some() {
             return Ok(());
         }
-        if patience.may_spin() && spin_until(|| look().is_some()) {
+        if patience.may_spin() && spin_and_yield_until(|| look().is_some()) {
             return Ok(());
         }
         self.changed.wait_for(patience, H::SCOPE, look, || None)

@@ -7,7 +7,7 @@ use crate::damage::{self, What};
 use crate::stats::LockStatistics;
 use crate::sys::Owner;
 use crate::unwind::OnUnwind;
-use crate::wait::{Line, Patience, Stopped, spin_until};
+use crate::wait::{Line, Patience, Stopped, spin_and_yield_until};
 
 /// Mutual exclusion with a word that names the holder.
 ///
@@ -192,11 +192,10 @@ impl Lock {
             // Such callers may also take a lock that is reserved for a waiter.
             return attempt().or_else(inherit).unwrap_or(Err(Stopped::TimedOut.into()));
         }
-        if patience.may_spin() && spin_until(|| self.word.load(Ordering::Relaxed) == 0) && self.freed.admits(None, || 1)
-        {
-            if let Some(r) = attempt() {
-                return r;
-            }
+        // Who loses the race for a lock that became free looks on: the winner may hold it for a moment only.
+        let is_taken = || self.word.load(Ordering::Relaxed) == 0 && self.take_if_free(mine);
+        if patience.may_spin() && spin_and_yield_until(is_taken) {
+            return Ok(Acquired::Clean);
         }
         let result = match inner {
             // The lock is held only for moments, so any thread that is awake may have it next; waiters would not notice

@@ -5,7 +5,7 @@ use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::damage::{self, What};
 use crate::stats::SemaphoreStatistics;
 use crate::sys::Owner;
-use crate::wait::{Line, Patience, Stopped, spin_until};
+use crate::wait::{Line, Patience, Stopped, spin_and_yield_until};
 
 /// A fixed number of permits, each a word that names the process holding it, so that the permits of dead processes are
 /// recovered.
@@ -89,7 +89,7 @@ impl OwnedPermits {
         if patience.takes_reserved() && self.take::<H>().is_some() {
             return Ok(());
         }
-        if patience.may_spin() && spin_until(|| self.value() > 0) && take_if_admitted().is_some() {
+        if patience.may_spin() && spin_and_yield_until(|| self.value() > 0) && take_if_admitted().is_some() {
             return Ok(());
         }
         self.given

@@ -4,7 +4,7 @@ use super::Home;
 use crate::atomics::{AtomicU32, Ordering};
 use crate::damage::{self, What};
 use crate::stats::SemaphoreStatistics;
-use crate::wait::{Line, Patience, Stopped, spin_until};
+use crate::wait::{Line, Patience, Stopped, spin_and_yield_until};
 
 /// A counting semaphore. A permit may be acquired by one thread and released by another, so permits have no owner, and
 /// the permit of a process that died is lost; [`OwnedPermits`](super::OwnedPermits) recover theirs.
@@ -80,7 +80,7 @@ impl Semaphore {
             return if patience.takes_reserved() { self.take() } else { None }.ok_or(Stopped::TimedOut);
         }
         let is_free = || self.value.load(Ordering::Relaxed) > 0;
-        if patience.may_spin() && spin_until(is_free) && self.take_if_admitted().is_some() {
+        if patience.may_spin() && spin_and_yield_until(is_free) && self.take_if_admitted().is_some() {
             return Ok(());
         }
         self.given.wait_for(patience, H::SCOPE, || self.take(), || None)?;

@@ -35,7 +35,7 @@ pub use idle::{Idle, Searcher};
 pub use inbox::Inbox;
 pub use line::{Line, Place, Prepared, Ticket, Tickets};
 pub use poller::{Poller, Removed};
-pub use spin::{cpus, spin_on_calls, spin_until};
+pub use spin::{cpus, spin_and_yield_until, spin_on_calls, spin_until};
 
 use crate::atomics::AtomicU32;
 pub use crate::sys::futex::Scope;

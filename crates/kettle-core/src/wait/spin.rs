@@ -31,53 +31,116 @@ pub fn cpus() -> usize {
     1
 }
 
-thread_local! {
-    /// This thread's spin budget in nanoseconds: long after a spin that paid off, shorter after those that did not; and
-    /// how many consecutive short spins did not pay off.
-    static BUDGET: Cell<(u64, u32)> = const { Cell::new((LONGEST / 2, 0)) };
+/// A look that comes this much later than the one before, in nanoseconds, was held up: another thread had the processor
+/// in between. The pauses between two looks take a fraction of this.
+#[cfg(not(loom))]
+const HELD_UP: u64 = 2_000;
+/// The pauses between two looks double up to this many. Each look takes the cache line from the thread that is about to
+/// change it, and that thread pays more to get it back than the spinner wins by an earlier look.
+#[cfg(not(loom))]
+const MOST_PAUSES: u32 = 16;
+/// How many waits go without a spin at first, and at most, once even the shortest spins are in vain.
+const FEWEST_LEFT_OUT: u32 = 8;
+#[cfg(not(loom))]
+const MOST_LEFT_OUT: u32 = 1024;
+
+/// What a thread has learned about spinning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Learned {
+    /// How long the next spin may take, in nanoseconds.
+    budget: u64,
+    /// How many waits go without a spin before it.
+    left_out: u32,
+    /// How many will be left out the next time.
+    next_left_out: u32,
 }
 
-/// After this many futile short spins a long one is tried. Two threads that answer each other may both have settled on
-/// being woken through the kernel; then no short spin ever pays off, and only a long one shows that spinning would.
-#[cfg(not(loom))]
-const VAIN: u32 = 8;
+impl Learned {
+    const NOTHING: Self = Self { budget: LONGEST / 2, left_out: 0, next_left_out: FEWEST_LEFT_OUT };
+    #[cfg(not(loom))]
+    const THAT_SPINS_PAY: Self = Self { budget: LONGEST, ..Self::NOTHING };
 
-/// Polls `ready` for some microseconds; returns whether it became true. On a single processor it polls only once, since
-/// the awaited thread could not run in the meantime.
+    /// Spins become shorter until they are left out, since the awaited thread may need this very processor. Then a long
+    /// one is tried: two threads that answer each other may both have settled on being woken through the kernel, and
+    /// only a long spin shows that they could do without.
+    #[cfg(not(loom))]
+    fn after_a_spin_in_vain(self) -> Self {
+        match self.budget / 2 {
+            shorter @ SHORTEST.. => Self { budget: shorter, ..self },
+            _ => Self {
+                budget: LONGEST,
+                left_out: self.next_left_out,
+                next_left_out: (self.next_left_out * 2).min(MOST_LEFT_OUT),
+            },
+        }
+    }
+}
+
+thread_local! {
+    static LEARNED: Cell<Learned> = const { Cell::new(Learned::NOTHING) };
+}
+
+/// Looks at `ready` for some microseconds; returns whether it became true. It looks only once on a single processor, and
+/// where spins have been in vain: the awaited thread could not run in the meantime.
 #[cfg(not(loom))]
 pub fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
-    if cpus() < 2 {
-        return ready();
+    if ready() {
+        return true;
     }
-    let (budget, vain) = BUDGET.get();
-    let start = clock::now();
-    loop {
-        for _ in 0..16 {
-            if ready() {
-                BUDGET.set((LONGEST, 0));
-                return true;
-            }
+    let learned = LEARNED.get();
+    if learned.left_out > 0 {
+        LEARNED.set(Learned { left_out: learned.left_out - 1, ..learned });
+        return false;
+    }
+    if cpus() < 2 {
+        return false;
+    }
+    let (begin, mut pauses) = (clock::now(), 1);
+    let mut before = begin;
+    let (is_ready, pays) = loop {
+        for _ in 0..pauses {
             crate::atomics::spin_hint();
         }
-        if clock::now() - start > budget {
-            BUDGET.set(after_a_spin_in_vain(budget, vain));
-            return false;
+        let is_ready = ready();
+        let now = clock::now();
+        if is_ready {
+            // If the spinner was held up, the awaited thread may have needed its processor, and not run beside it.
+            break (true, now - before <= HELD_UP);
         }
-    }
+        if now - begin > learned.budget {
+            break (false, false);
+        }
+        before = now;
+        pauses = (pauses * 2).min(MOST_PAUSES);
+    };
+    LEARNED.set(if pays { Learned::THAT_SPINS_PAY } else { learned.after_a_spin_in_vain() });
+    is_ready
 }
 
-/// The next budget, and the number of consecutive futile short spins.
+/// How often a waiter lets other threads have its processor before it sleeps.
 #[cfg(not(loom))]
-fn after_a_spin_in_vain(budget: u64, vain: u32) -> (u64, u32) {
-    match budget / 2 {
-        _ if vain >= VAIN => (LONGEST, 0),
-        shorter @ SHORTEST.. => (shorter, 0),
-        _ => (SHORTEST, vain + 1),
-    }
+const YIELDS: u32 = 4;
+
+/// As [`spin_until`], and if that is in vain, lets other threads have the processor and looks again, a few times: the
+/// awaited thread, if it waits for this very processor, then goes on without either of them sleeping. Not for a caller
+/// that holds something that others need, nor for one that has other work.
+#[cfg(not(loom))]
+pub fn spin_and_yield_until(mut ready: impl FnMut() -> bool) -> bool {
+    spin_until(&mut ready)
+        || (0..YIELDS).any(|_| {
+            std::thread::yield_now();
+            ready()
+        })
+}
+
+/// As the other one, but a model checks once.
+#[cfg(loom)]
+pub fn spin_and_yield_until(ready: impl FnMut() -> bool) -> bool {
+    spin_until(ready)
 }
 
 thread_local! {
-    /// As `BUDGET`, for [`spin_on_calls`]; and how many more waits go without a spin.
+    /// The same for [`spin_on_calls`]: how long the next spin may take, and how many more waits go without one.
     static CALLS_BUDGET: Cell<u64> = const { Cell::new(LONGEST / 2) };
     static CALLS_PAUSE: Cell<(u32, u32)> = const { Cell::new((0, 1)) };
 }
@@ -135,7 +198,7 @@ pub fn spin_on_calls(_: impl FnMut() -> bool) -> bool {
 /// As the other one, but a model checks once.
 #[cfg(loom)]
 pub fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
-    let _ = (&BUDGET, LONGEST, SHORTEST);
+    let _ = (&LEARNED, SHORTEST);
     ready()
 }
 
@@ -144,17 +207,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spins_in_vain_become_shorter_but_for_a_try_now_and_then() {
-        let mut spin = (LONGEST, 0);
-        for budget in [20_000, 10_000, 5_000, 2_500, 2_000] {
-            spin = after_a_spin_in_vain(spin.0, spin.1);
-            assert_eq!(spin.0, budget);
+    fn spins_in_vain_become_shorter_and_are_then_left_out() {
+        let mut learned = Learned::THAT_SPINS_PAY;
+        for left_out in [8, 16, 32, 64, 128, 256, 512, 1024, 1024] {
+            for budget in [20_000, 10_000, 5_000, 2_500] {
+                learned = learned.after_a_spin_in_vain();
+                assert_eq!(learned.budget, budget);
+            }
+            learned = learned.after_a_spin_in_vain();
+            assert_eq!((learned.budget, learned.left_out), (LONGEST, left_out));
         }
-        for vain in 2..=VAIN {
-            spin = after_a_spin_in_vain(spin.0, spin.1);
-            assert_eq!(spin, (SHORTEST, vain));
+    }
+
+    #[test]
+    fn a_wait_without_a_spin_looks_once() {
+        LEARNED.set(Learned { left_out: 2, ..Learned::NOTHING });
+        for left_out in [1, 0] {
+            let mut looks = 0;
+            assert!(!spin_until(|| {
+                looks += 1;
+                looks > 1
+            }));
+            assert_eq!((looks, LEARNED.get().left_out), (1, left_out));
         }
-        assert_eq!(after_a_spin_in_vain(spin.0, spin.1), (LONGEST, 0));
+    }
+
+    #[test]
+    fn who_yields_looks_after_each_time() {
+        LEARNED.set(Learned { left_out: 2, ..Learned::NOTHING });
+        for (come_at, is_seen) in [(1 + YIELDS, true), (2 + YIELDS, false)] {
+            let mut looks = 0;
+            let seen = spin_and_yield_until(|| {
+                looks += 1;
+                looks == come_at
+            });
+            assert_eq!((seen, looks), (is_seen, 1 + YIELDS));
+        }
     }
 
     #[test]
@@ -189,12 +277,6 @@ mod tests {
             assert_eq!((CALLS_PAUSE.get(), CALLS_BUDGET.get()), ((0, 1), LONGEST));
             CALLS_PAUSE.set((2, 4));
             assert!(!spin_on_calls(|| true) && !spin_on_calls(|| true) && spin_on_calls(|| true));
-            let mut looks = 0;
-            assert!(spin_until(|| {
-                looks += 1;
-                looks == 3
-            }));
-            assert_eq!(BUDGET.get(), (LONGEST, 0));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use super::{Judge, LocalQueue, Lock, Refused, State};
 use crate::atomics::{AtomicU32, Ordering};
-use crate::wait::{self, Patience, Scope, Stopped, Ticket, spin_until};
+use crate::wait::{self, Patience, Scope, Stopped, Ticket, spin_and_yield_until};
 
 /// A condition that can be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl<'a> Waiting<'a> {
 impl Waiting<'_> {
     /// Spins for some microseconds; returns whether an attempt became worthwhile.
     pub fn spin(&self) -> bool {
-        spin_until(|| self.board.has(self.sign) && self.place.is_admitted())
+        spin_and_yield_until(|| self.board.has(self.sign) && self.place.is_admitted())
     }
 
     /// Sleeps until an attempt is worthwhile.
