@@ -65,9 +65,7 @@ impl<'a> Scheduled<'a> {
             let context = if kwnames.is_null() {
                 None
             } else {
-                let is_known = ffi::PyTuple_GET_SIZE(kwnames) == 1
-                    && ffi::PyTuple_GET_ITEM(kwnames, 0) == intern!(py, "context").as_ptr();
-                if !is_known {
+                if ffi::PyTuple_GET_SIZE(kwnames) != 1 || !is_context(py, ffi::PyTuple_GET_ITEM(kwnames, 0)) {
                     return None;
                 }
                 Some(given(count))
@@ -86,6 +84,17 @@ impl<'a> Scheduled<'a> {
             Some(Self { first: given(0), callback: given(skipped), args: tuple, context })
         }
     }
+}
+
+/// Whether this is the name of the keyword `context`. Tasks written in C pass a string that is not interned.
+///
+/// # Safety
+/// `name` is a string, and the interpreter is attached.
+#[inline(always)]
+unsafe fn is_context(py: Python<'_>, name: *mut ffi::PyObject) -> bool {
+    // SAFETY: as promised.
+    name == intern!(py, "context").as_ptr()
+        || unsafe { ffi::PyUnicode_CompareWithASCIIString(name, c"context".as_ptr()) == 0 }
 }
 
 unsafe extern "C" fn call_soon(
