@@ -365,6 +365,30 @@ def test_a_class_with_a_clock_of_its_own_can_be_set_during_a_run():
         loop.run_until_complete(main(loop))
 
 
+def test_a_task_gets_its_name_and_context(loop):
+    context = contextvars.copy_context()
+    context.run(VARIABLE.set, 5)
+
+    async def seen():
+        return asyncio.current_task().get_name(), VARIABLE.get()
+
+    def result(*args, **kwargs):
+        return loop.run_until_complete(loop.create_task(*args, **kwargs))
+
+    assert result(seen(), name="n") == ("n", 0)
+    assert result(seen(), name="n", context=context) == ("n", 5)
+    assert result(seen(), context=context, name="n") == ("n", 5)
+    assert result(coro=seen(), name="n", context=None) == ("n", 0)
+    name, value = result(seen(), context=context)
+    assert name.startswith("Task-") and value == 5
+    name, value = result(seen(), name=None)
+    assert name.startswith("Task-") and value == 0
+    # Strings that are not interned name the same keywords.
+    assert result(seen(), **{"".join(("na", "me")): "n", "".join(("con", "text")): context}) == ("n", 5)
+    with contextlib.closing(seen()) as unused, pytest.raises(TypeError):
+        loop.create_task(unused, nome="n")
+
+
 def test_a_task_factory_is_used(loop):
     made = []
 

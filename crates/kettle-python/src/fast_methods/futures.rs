@@ -2,6 +2,7 @@
 //! does; everything else is left to that method.
 
 use std::ffi::{CStr, CString};
+use std::ptr;
 
 use pyo3::ffi::{self, PyMethodDefPointer};
 use pyo3::intern;
@@ -24,8 +25,8 @@ struct Standard {
     /// The names in the modules that define the classes.
     tasks: Py<PyDict>,
     futures: Py<PyDict>,
-    /// `("loop",)`
-    keyword: Py<PyTuple>,
+    /// `("loop",)`; the same with `"name"`, with `"context"`, and with both.
+    keywords: [Py<PyTuple>; 4],
 }
 
 static STANDARD: PyOnceLock<Standard> = PyOnceLock::new();
@@ -41,7 +42,12 @@ pub(super) fn install(cls: &Bound<'_, PyType>) -> PyResult<()> {
             event_loop: event_loop.unbind(),
             tasks: py.import("asyncio.tasks")?.dict().unbind(),
             futures: py.import("asyncio.futures")?.dict().unbind(),
-            keyword: PyTuple::new(py, ["loop"])?.unbind(),
+            keywords: [
+                PyTuple::new(py, ["loop"])?.unbind(),
+                PyTuple::new(py, ["loop", "name"])?.unbind(),
+                PyTuple::new(py, ["loop", "context"])?.unbind(),
+                PyTuple::new(py, ["loop", "name", "context"])?.unbind(),
+            ],
         })
     })?;
     let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
@@ -70,20 +76,42 @@ impl Standard {
         self.event_loop.bind(py).getattr(name).is_ok_and(|method| method.is(known))
     }
 
-    /// `class(*args, loop=event_loop)`. Returns None if there is no such class.
+    /// `class(*given)`, the last ones by the keywords. Returns None if there is no such class.
     fn make<'py>(
         &self,
         names: &Py<PyDict>,
         class: &Bound<'py, PyString>,
         given: &[*mut ffi::PyObject],
+        keywords: &Py<PyTuple>,
     ) -> Option<PyResult<Bound<'py, PyAny>>> {
         let py = class.py();
         let class = names.bind(py).get_item(class).ok()??;
-        Some(calls::call_named(&class, given, self.keyword.bind(py)))
+        Some(calls::call_named(&class, given, keywords.bind(py)))
+    }
+
+    /// The keywords for a task whose creation got the keywords `given`, which are a name, a context, or both, in this
+    /// order. Returns None if they are others.
+    ///
+    /// # Safety
+    /// `given` is a tuple of strings or NULL.
+    #[inline(always)]
+    unsafe fn keywords(&self, py: Python<'_>, given: *mut ffi::PyObject) -> Option<&Py<PyTuple>> {
+        // SAFETY: as promised; no item is asked for that is not there.
+        unsafe {
+            let is = |place, known: &Bound<'_, PyString>| ffi::PyTuple_GET_ITEM(given, place) == known.as_ptr();
+            let (name, context) = (intern!(py, "name"), intern!(py, "context"));
+            let count = if given.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(given) };
+            match count {
+                0 => Some(&self.keywords[0]),
+                1 if is(0, name) => Some(&self.keywords[1]),
+                1 if is(0, context) => Some(&self.keywords[2]),
+                2 if is(0, name) && is(1, context) => Some(&self.keywords[3]),
+                _ => None,
+            }
+        }
     }
 }
 
-/// The result of a call, for C.
 /// asyncio's method of this name, as it is now.
 ///
 /// # Safety
@@ -105,7 +133,7 @@ unsafe fn asyncios(
             match standard {
                 Some(Ok(method)) => forward(method.as_ptr(), slf, args, nargs, kwnames),
                 Some(Err(e)) => null(py, e),
-                None => std::ptr::null_mut(),
+                None => ptr::null_mut(),
             }
         })
     }
@@ -120,16 +148,21 @@ unsafe extern "C" fn create_task(
     // SAFETY: the descriptor checked the class of `slf`; the arguments are those of a vectorcall.
     unsafe {
         let quick = || {
-            if nargs != 1 || !kwnames.is_null() || !this::<EventLoop>(slf).is_plain() {
+            if nargs != 1 || !this::<EventLoop>(slf).is_plain() {
                 return None;
             }
             let py = Python::assume_attached();
             let standard = STANDARD.get(py)?;
+            let keywords = standard.keywords(py, kwnames)?;
             let factory = object(&slf).getattr(intern!(py, "_task_factory")).ok()?;
             if !factory.is_none() || !standard.has(py, &standard.create_task, intern!(py, "create_task")) {
                 return None;
             }
-            Some(object_or_null(py, standard.make(&standard.tasks, intern!(py, "Task"), &[*args, slf])?))
+            let named = keywords.bind(py).len() - 1;
+            let mut given = [*args, slf, slf, slf];
+            ptr::copy_nonoverlapping(args.add(1), given.as_mut_ptr().add(2), named);
+            let given = &given[..2 + named];
+            Some(object_or_null(py, standard.make(&standard.tasks, intern!(py, "Task"), given, keywords)?))
         };
         answer_quickly(quick, || asyncios("create_task", slf, args, nargs, kwnames))
     }
@@ -144,8 +177,11 @@ unsafe extern "C" fn create_future(slf: *mut ffi::PyObject, _: *mut ffi::PyObjec
             if !standard.has(py, &standard.create_future, intern!(py, "create_future")) {
                 return None;
             }
-            Some(object_or_null(py, standard.make(&standard.futures, intern!(py, "Future"), &[slf])?))
+            Some(object_or_null(
+                py,
+                standard.make(&standard.futures, intern!(py, "Future"), &[slf], &standard.keywords[0])?,
+            ))
         };
-        answer_quickly(quick, || asyncios("create_future", slf, std::ptr::null(), 0, std::ptr::null_mut()))
+        answer_quickly(quick, || asyncios("create_future", slf, ptr::null(), 0, ptr::null_mut()))
     }
 }
