@@ -33,7 +33,7 @@ impl FileId {
         let stat = stat(fd).ok()?;
         let mut id = Self { device: stat.st_dev, inode: stat.st_ino, process: 0 };
         // Older kernels use one inode for all files without a type.
-        if stat.st_mode & libc::S_IFMT == 0 && (id.device, id.inode) == shared_inode() {
+        if stat.st_mode & libc::S_IFMT == 0 && (id.device, id.inode) == inode_shared_with_pidfds() {
             id.process = process_of(fd);
         }
         Some(id)
@@ -54,13 +54,17 @@ pub(super) fn stat(fd: RawFd) -> io::Result<libc::stat> {
     if unsafe { libc::fstat(fd, &mut stat) } < 0 { Err(io::Error::last_os_error()) } else { Ok(stat) }
 }
 
-/// Device and inode of eventfds, epolls and, before Linux 6.9, pidfds; determined once. Zeros on failure.
-fn shared_inode() -> (u64, u64) {
+/// Device and inode of all files without a type if pidfds are among them, as before Linux 6.9; determined once. Zeros
+/// if pidfds have inodes of their own, and on failure.
+fn inode_shared_with_pidfds() -> (u64, u64) {
+    /// The inode if it is known that no pidfd has the one of the others.
+    const NONE: u64 = u64::MAX;
     static DEVICE: AtomicU64 = AtomicU64::new(0);
     static INODE: AtomicU64 = AtomicU64::new(0);
-    let known = (DEVICE.load(Ordering::Relaxed), INODE.load(Ordering::Acquire));
-    if known.1 != 0 {
-        return known;
+    match INODE.load(Ordering::Acquire) {
+        0 => {}
+        NONE => return (0, 0),
+        inode => return (DEVICE.load(Ordering::Relaxed), inode),
     }
     // SAFETY: integers only.
     let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
@@ -69,10 +73,15 @@ fn shared_inode() -> (u64, u64) {
     }
     // SAFETY: created above, and unknown to other code.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    let Ok(stat) = stat(fd.as_raw_fd()) else { return (0, 0) };
-    DEVICE.store(stat.st_dev, Ordering::Relaxed);
-    INODE.store(stat.st_ino, Ordering::Release);
-    (stat.st_dev, stat.st_ino)
+    let Ok(shared) = stat(fd.as_raw_fd()) else { return (0, 0) };
+    let of_pidfd = super::process::open(std::process::id()).and_then(|fd| stat(fd.as_raw_fd()));
+    if of_pidfd.is_ok_and(|own| (own.st_dev, own.st_ino) != (shared.st_dev, shared.st_ino)) {
+        INODE.store(NONE, Ordering::Release);
+        return (0, 0);
+    }
+    DEVICE.store(shared.st_dev, Ordering::Relaxed);
+    INODE.store(shared.st_ino, Ordering::Release);
+    (shared.st_dev, shared.st_ino)
 }
 
 /// The process of a pidfd; 0 for anything else.
