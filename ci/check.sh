@@ -18,7 +18,7 @@ check() {
 check rustfmt cargo fmt --all --check
 check clippy cargo clippy --quiet --workspace --all-targets -- -D warnings
 check clippy-crash-points cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
-check docs env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p kettle-core -p kettle-macros -p kettle --all-features
+check docs env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p kettle-core -p kettle-macros -p kettle -p kettle-cli --all-features
 # Tools that not every machine has: `cargo install cargo-deny cargo-semver-checks`. They look at nothing on the network.
 if cargo deny --version >/dev/null 2>&1; then
     check deny cargo deny --offline check licenses bans sources
@@ -32,7 +32,7 @@ if cargo semver-checks --version >/dev/null 2>&1 && released=$(git describe --ta
     check semver cargo semver-checks --offline --package kettle --baseline-rev "$released"
 fi
 # What would be published: every file that the crates need is in their packages.
-check packages cargo package --quiet --offline --no-verify --allow-dirty -p kettle-core -p kettle-macros -p kettle
+check packages cargo package --quiet --offline --no-verify --allow-dirty -p kettle-core -p kettle-macros -p kettle -p kettle-cli
 check ruff "$bin/ruff" check "${python_code[@]}"
 check ruff-format "$bin/ruff" format --check "${python_code[@]}"
 check mypy "$bin/mypy"

@@ -19,7 +19,7 @@ from pathlib import Path
 from rust_sources import Crate
 
 ROOT = Path(__file__).parent.parent
-CRATES = ("kettle-core", "kettle", "kettle-python")
+CRATES = ("kettle-core", "kettle", "kettle-cli", "kettle-python")
 
 # What is more than usual, and appears in the lists.
 FILE_LINES = 400

@@ -17,6 +17,7 @@ if [ "$rust" != no ]; then
     # Doc examples are among these.
     tally run rust-core cargo test --quiet --no-fail-fast -p kettle-core --features crash-points
     tally run rust-macros cargo test --quiet -p kettle-macros
+    tally run rust-command cargo test --quiet -p kettle-cli
     tally run rust-library cargo test --quiet --no-fail-fast -p kettle --all-features
     # A program of its own, with a web server among its dependencies.
     CARGO_TARGET_DIR=target/parse_server tally run rust-server \

@@ -36,7 +36,7 @@ CRATE_ARROWS = {
     "kettle-core": set(),
     "kettle": {"kettle-core", "kettle-macros"},
     "kettle-macros": set(),
-    "kettle-python": {"kettle", "kettle-core"},
+    "kettle-python": {"kettle", "kettle-cli", "kettle-core"},
     "kettle-cli": {"kettle-core"},
 }
 

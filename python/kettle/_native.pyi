@@ -124,6 +124,12 @@ def die_with(fd: int) -> None:
 def set_limit(limit: int | None) -> None: ...
 def reclaim() -> Mapping[str, int]: ...
 def arena_statistics() -> Mapping[str, int]: ...
+def session_snapshot(pid: int) -> str:
+    """The session of a process as JSON; see `kettle.observe.snapshot`."""
+
+def command_line(arguments: Sequence[str]) -> int:
+    """Runs `kettle ps`, `stacks` or `doctor`, and returns the exit status."""
+
 def crash_points() -> bool:
     """Whether this build has the named crash points (test builds only)."""
 

@@ -25,19 +25,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["run"]:
         # Not argparse: everything after the program belongs to the program, whatever it looks like.
         return _run(arguments[1:])
+    if arguments[:1] in (["ps"], ["stacks"], ["doctor"]):
+        return _look(arguments)
     import argparse
 
     parser = argparse.ArgumentParser(
         prog="kettle",
         description="Python's concurrency toolbox on a Rust core.",
-        epilog="`kettle run --help` says more.",
+        epilog="`kettle COMMAND --help` says more.",
     )
     parser.add_argument("--version", action="version", version=f"kettle {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     commands.add_parser("run", help="run a Python program with kettle in place of the standard library's modules")
+    commands.add_parser("ps", help="list running programs that use kettle, or the processes and objects of one")
+    commands.add_parser("stacks", help="list the threads of a running program, and what each waits for")
+    commands.add_parser("doctor", help="say why a running program does not go on")
     parser.parse_args(arguments)
     parser.print_help()
     return 2
+
+
+def _look(arguments: list[str]) -> int:
+    import signal
+
+    from kettle._core import native
+
+    # The command sleeps between its looks, outside the interpreter: Ctrl-C ends it at once.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return native.command_line(arguments)
 
 
 def _run(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@
 //! | `pickle`, `compact`, `message` | objects to bytes to messages, and back |
 //! | `buffers`, `fast`, `fast_methods` | the buffer protocol, and hand-written hot methods: the only `unsafe` code here |
 //! | `event_loop` | the native half of `kettle.asyncio.EventLoop` |
+//! | `observe` | the command's view of running programs |
 //! | `pool` | pools of processes and of threads |
 //! | `primitive` | tokens, doorbells and statistics: what all primitives share |
 //! | `sync`, `queue` | the primitives and the queues: for each theme the class for processes and the one for threads |
@@ -31,6 +32,7 @@ mod importer;
 mod memory;
 mod message;
 mod number;
+mod observe;
 mod panics;
 mod parameters;
 mod pickle;
@@ -71,6 +73,8 @@ mod _native {
     use super::importer::Importer;
     #[pymodule_export]
     use super::memory::{Cell, Lease, SharedBytes};
+    #[pymodule_export]
+    use super::observe::{command_line, session_snapshot};
     #[pymodule_export]
     use super::panics::InternalError;
     #[pymodule_export]
