@@ -15,11 +15,12 @@ use crate::process::message_of;
 /// use kettle::ThreadPool;
 /// use kettle::thread_pool::TaskError;
 ///
-/// let pool = ThreadPool::new();
+/// let pool = ThreadPool::new()?;
 /// match pool.apply(|| -> u32 { panic!("no luck") }) {
 ///     Err(TaskError::Panicked(panic)) => assert_eq!(panic.message(), "no luck"),
 ///     other => unreachable!("{other:?}"),
 /// }
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Panic {
@@ -66,10 +67,11 @@ impl Panic {
     /// use kettle::ThreadPool;
     /// use kettle::thread_pool::TaskError;
     ///
-    /// let pool = ThreadPool::new();
+    /// let pool = ThreadPool::new()?;
     /// let task = || -> u32 { std::panic::panic_any(404) };
     /// let Err(TaskError::Panicked(panic)) = pool.apply(task) else { unreachable!() };
     /// assert_eq!(*panic.into_payload().downcast::<i32>().expect("a number"), 404);
+    /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn into_payload(self) -> Box<dyn Any + Send> {
         let taken = self.payload.and_then(|payload| payload.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -82,12 +84,10 @@ impl Panic {
     /// use kettle::ThreadPool;
     /// use kettle::thread_pool::TaskError;
     ///
-    /// let pool = ThreadPool::new();
-    /// let resumed = std::panic::catch_unwind(|| match pool.apply(|| -> u32 { panic!("no luck") }) {
-    ///     Err(TaskError::Panicked(panic)) => panic.resume(),
-    ///     other => other,
-    /// });
-    /// assert!(resumed.is_err());
+    /// let pool = ThreadPool::new()?;
+    /// let Err(TaskError::Panicked(panic)) = pool.apply(|| -> u32 { panic!("no luck") }) else { unreachable!() };
+    /// assert!(std::thread::spawn(|| panic.resume()).join().is_err());
+    /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn resume(self) -> ! {
         panic::resume_unwind(self.into_payload())
