@@ -133,9 +133,9 @@ fn data() {
 #[test]
 fn processes_and_pools() {
     let (_dog, mut wrong) = (watchdog(), Wrong::default());
-    wrong.unless(&nothing::builder().name("nobody"), "Builder { task: ");
-    let process = nothing::builder().name("nobody").start().unwrap();
-    wrong.unless(&process, "Process { name: \"nobody\", pid: ");
+    wrong.unless(&nothing::builder().name("clerk"), "Builder { task: ");
+    let process = nothing::builder().name("clerk").start().unwrap();
+    wrong.unless(&process, "Process { name: \"clerk\", pid: ");
     process.join().unwrap();
     wrong.unless(&kettle::process::current(), "Current { ");
     wrong.unless(&Stdio::null(), "Stdio(Null)");
