@@ -44,6 +44,12 @@ by_token!(Array<T: Number>, check = |body: &Handle<Bytes>| {
 impl<T: Number> Array<T> {
     /// `len` zeros.
     ///
+    /// ```
+    /// let counts = kettle::Array::<u32>::zeroed(3)?;
+    /// assert_eq!(counts.to_vec(), [0, 0, 0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// When there is no shared memory to be had.
     pub fn zeroed(len: usize) -> Result<Self, OutOfMemory> {
@@ -59,6 +65,12 @@ impl<T: Number> Array<T> {
     }
 
     /// A copy of these numbers.
+    ///
+    /// ```
+    /// let primes = kettle::Array::from_slice(&[2u32, 3, 5])?;
+    /// assert_eq!(primes.get(2), 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// When there is no shared memory to be had.
@@ -82,11 +94,21 @@ impl<T: Number> Array<T> {
     }
 
     /// How many numbers there are.
+    ///
+    /// ```
+    /// assert_eq!(kettle::Array::<u8>::zeroed(3)?.len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Whether there are none.
+    ///
+    /// ```
+    /// assert!(kettle::Array::<u8>::zeroed(0)?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -102,6 +124,12 @@ impl<T: Number> Array<T> {
 
     /// An element.
     ///
+    /// ```
+    /// let primes = kettle::Array::from_slice(&[2u32, 3, 5])?;
+    /// assert_eq!(primes.get(0), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// If there is none of this index.
     pub fn get(&self, index: usize) -> T {
@@ -111,6 +139,13 @@ impl<T: Number> Array<T> {
 
     /// Makes an element another number.
     ///
+    /// ```
+    /// let marks = kettle::Array::<u32>::zeroed(2)?;
+    /// marks.set(1, 5);
+    /// assert_eq!(marks.to_vec(), [0, 5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// If there is none of this index.
     pub fn set(&self, index: usize, number: T) {
@@ -119,6 +154,13 @@ impl<T: Number> Array<T> {
 
     /// Makes an element what `change` makes of it, and tells which number it was. Others may be quicker: then `change`
     /// is asked again.
+    ///
+    /// ```
+    /// let numbers = kettle::Array::from_slice(&[2u32, 3])?;
+    /// numbers.update(1, |n| n * n);
+    /// assert_eq!(numbers.to_vec(), [2, 9]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// If there is none of this index.
@@ -132,6 +174,13 @@ impl<T: Number> Array<T> {
 
     /// Adds to an element, and returns the previous number. Integers wrap around.
     ///
+    /// ```
+    /// let counts = kettle::Array::<u32>::zeroed(2)?;
+    /// assert_eq!(counts.fetch_add(1, 5), 0);
+    /// assert_eq!(counts.to_vec(), [0, 5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// If there is none of this index.
     pub fn fetch_add(&self, index: usize, more: T) -> T {
@@ -139,6 +188,14 @@ impl<T: Number> Array<T> {
     }
 
     /// Copies elements out, from `index` on.
+    ///
+    /// ```
+    /// let numbers = kettle::Array::from_slice(&[1u32, 2, 3])?;
+    /// let mut last = [0; 2];
+    /// numbers.read(1, &mut last);
+    /// assert_eq!(last, [2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// If there are not as many.
@@ -148,6 +205,13 @@ impl<T: Number> Array<T> {
     }
 
     /// Copies elements in, from `index` on.
+    ///
+    /// ```
+    /// let numbers = kettle::Array::<u32>::zeroed(3)?;
+    /// numbers.write(1, &[7, 8]);
+    /// assert_eq!(numbers.to_vec(), [0, 7, 8]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// If there is no room for as many.
@@ -162,6 +226,12 @@ impl<T: Number> Array<T> {
     }
 
     /// A copy of all elements.
+    ///
+    /// ```
+    /// let numbers = kettle::Array::from_slice(&[1u32, 2])?;
+    /// assert_eq!(numbers.to_vec(), [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn to_vec(&self) -> Vec<T> {
         let mut numbers = vec![T::zeroed(); self.len()];
         self.read(0, &mut numbers);

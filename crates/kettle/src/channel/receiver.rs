@@ -104,6 +104,15 @@ impl<T: DeserializeOwned> Receiver<T> {
 
     /// Receives the next item, waiting for it.
     ///
+    /// ```
+    /// let (sender, receiver) = kettle::channel()?;
+    /// sender.send(1)?;
+    /// drop(sender);
+    /// assert_eq!(receiver.recv(), Ok(1));
+    /// assert_eq!(receiver.recv(), Err(kettle::RecvError::Disconnected));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`RecvError`].
     pub fn recv(&self) -> Result<T, RecvError> {
@@ -112,6 +121,12 @@ impl<T: DeserializeOwned> Receiver<T> {
 
     /// Receives the next item if it is there now.
     ///
+    /// ```
+    /// let (_sender, receiver) = kettle::channel::<u8>()?;
+    /// assert_eq!(receiver.try_recv(), Err(kettle::RecvError::Empty));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`RecvError`].
     pub fn try_recv(&self) -> Result<T, RecvError> {
@@ -119,6 +134,14 @@ impl<T: DeserializeOwned> Receiver<T> {
     }
 
     /// Receives the next item, and waits for it for at most `timeout`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (_sender, receiver) = kettle::channel::<u8>()?;
+    /// assert_eq!(receiver.recv_timeout(Duration::from_millis(1)), Err(kettle::RecvError::Empty));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// See [`RecvError`].
@@ -141,6 +164,14 @@ impl<T: DeserializeOwned> Receiver<T> {
 
     /// Receives items, waiting for each, until there is no sender any more. An item that cannot be rebuilt is an error
     /// in its place; those behind it follow.
+    ///
+    /// ```
+    /// let (sender, receiver) = kettle::channel()?;
+    /// sender.send(1)?;
+    /// drop(sender);
+    /// assert_eq!(receiver.iter().collect::<Result<Vec<_>, _>>()?, [1]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn iter(&self) -> Iter<'_, T> {
         Iter(self)
     }

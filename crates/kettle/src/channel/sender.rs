@@ -64,21 +64,48 @@ impl<T> Sender<T> {
     }
 
     /// How many items are inside.
+    ///
+    /// ```
+    /// let (sender, receiver) = kettle::channel()?;
+    /// sender.send(1)?;
+    /// assert_eq!(sender.len(), 1);
+    /// # drop(receiver);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.half.queue().len()
     }
 
     /// Whether no item is inside.
+    ///
+    /// ```
+    /// let (sender, _receiver) = kettle::channel::<u8>()?;
+    /// assert!(sender.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.half.queue().is_empty()
     }
 
     /// Whether a `send` would wait.
+    ///
+    /// ```
+    /// let (sender, _receiver) = kettle::bounded_channel(1)?;
+    /// sender.send(1)?;
+    /// assert!(sender.is_full());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_full(&self) -> bool {
         self.half.queue().is_full()
     }
 
     /// How many items there is room for; `None` if there is no bound.
+    ///
+    /// ```
+    /// let (sender, _receiver) = kettle::bounded_channel::<u8>(5)?;
+    /// assert_eq!(sender.capacity(), Some(5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn capacity(&self) -> Option<u32> {
         self.half.queue().maxsize()
     }
@@ -99,6 +126,13 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// Sends an item, waiting for room if the channel is bounded. When this returns, the item is safe in shared memory:
     /// this process may end.
     ///
+    /// ```
+    /// let (sender, receiver) = kettle::channel()?;
+    /// sender.send(1)?;
+    /// assert_eq!(receiver.recv()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`SendError`]; the item comes back with it.
     pub fn send(&self, item: T) -> Result<(), SendError<T>> {
@@ -107,6 +141,13 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
 
     /// Sends an item if there is room for it now.
     ///
+    /// ```
+    /// let (sender, _receiver) = kettle::bounded_channel(1)?;
+    /// sender.try_send(1)?;
+    /// assert_eq!(sender.try_send(2), Err(kettle::SendError::Full(2)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`SendError`]; the item comes back with it.
     pub fn try_send(&self, item: T) -> Result<(), SendError<T>> {
@@ -114,6 +155,15 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     }
 
     /// Sends an item, and waits for room for at most `timeout`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (sender, _receiver) = kettle::bounded_channel(1)?;
+    /// sender.send(1)?;
+    /// assert!(sender.send_timeout(2, Duration::from_millis(1)).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// See [`SendError`]; the item comes back with it.

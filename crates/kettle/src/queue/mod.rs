@@ -102,6 +102,13 @@ macro_rules! queue_methods {
         impl<T> $name<T> {
             /// Creates an empty, unbounded queue: `put` never waits.
             ///
+            /// ```
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// assert_eq!(queue.get()?, 1);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             /// If there is no shared memory.
             pub fn new() -> Result<Self, OutOfMemory> {
@@ -109,6 +116,13 @@ macro_rules! queue_methods {
             }
 
             /// Creates an empty queue of at most `maxsize` items; `put` waits while it is full. 0 means no bound.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::bounded(1)?;")]
+            /// queue.put(1)?;
+            /// assert!(queue.try_put(2).is_err());
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             /// If there is no shared memory.
@@ -127,42 +141,100 @@ macro_rules! queue_methods {
             }
 
             /// Returns the number of items: exact at some instant during the call, but possibly out of date afterwards.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// assert_eq!(queue.len(), 1);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn len(&self) -> usize {
                 self.body.len() as usize
             }
 
             /// Returns whether the queue is empty.
+            ///
+            /// ```
+            #[doc = concat!("assert!(kettle::", stringify!($name), "::<u8>::new()?.is_empty());")]
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn is_empty(&self) -> bool {
                 self.body.is_empty()
             }
 
             /// Returns whether a `put` would wait.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::bounded(1)?;")]
+            /// queue.put(1)?;
+            /// assert!(queue.is_full());
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn is_full(&self) -> bool {
                 self.body.is_full()
             }
 
             /// Returns the bound, if any.
+            ///
+            /// ```
+            #[doc = concat!("assert_eq!(kettle::", stringify!($name), "::<u8>::bounded(5)?.maxsize(), Some(5));")]
+            #[doc = concat!("assert_eq!(kettle::", stringify!($name), "::<u8>::new()?.maxsize(), None);")]
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn maxsize(&self) -> Option<u32> {
                 Some(self.body.maxsize()).filter(|&n| n != 0)
             }
 
             /// Shuts the queue down: it accepts no more items. The remaining ones can still be taken; then `get`
             /// returns `ShutDown`.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// queue.shutdown();
+            /// assert!(queue.put(2).is_err());
+            /// assert_eq!(queue.get()?, 1);
+            /// assert_eq!(queue.get(), Err(kettle::GetError::ShutDown));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn shutdown(&self) {
                 self.body.shutdown::<ArenaStore>(false);
             }
 
             /// Shuts the queue down and drops its items.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// queue.shutdown_now();
+            /// assert_eq!(queue.get(), Err(kettle::GetError::ShutDown));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn shutdown_now(&self) {
                 self.body.shutdown::<ArenaStore>(true);
             }
 
             /// Returns whether the queue was shut down.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::<u8>::new()?;")]
+            /// queue.shutdown();
+            /// assert!(queue.is_shut_down());
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn is_shut_down(&self) -> bool {
                 self.body.is_shut()
             }
 
             /// Returns statistics of the queue.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// queue.get()?;
+            /// assert_eq!(queue.statistics().put, 1);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn statistics(&self) -> QueueStatistics {
                 self.body.statistics::<ArenaStore>()
             }
@@ -179,6 +251,12 @@ macro_rules! queue_methods {
 
             /// Puts an item, and waits for room if the queue is bounded and full. Once this returns, the item is safe.
             ///
+            /// ```
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::new()?;")]
+            /// queue.put("safe".to_string())?;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             /// See [`PutError`], which returns the item.
             pub fn put(&self, item: T) -> Result<(), PutError<T>> {
@@ -187,6 +265,13 @@ macro_rules! queue_methods {
 
             /// Puts an item if there is room now.
             ///
+            /// ```
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::bounded(1)?;")]
+            /// queue.try_put(1)?;
+            /// assert_eq!(queue.try_put(2), Err(kettle::PutError::Full(2)));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             /// See [`PutError`], which returns the item.
             pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
@@ -194,6 +279,15 @@ macro_rules! queue_methods {
             }
 
             /// Puts an item, and waits for room for at most `timeout`.
+            ///
+            /// ```
+            /// use std::time::Duration;
+            ///
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::bounded(1)?;")]
+            /// queue.put(1)?;
+            /// assert_eq!(queue.put_timeout(2, Duration::from_millis(1)), Err(kettle::PutError::Full(2)));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             /// See [`PutError`], which returns the item.
@@ -228,6 +322,14 @@ macro_rules! queue_methods {
 
             /// Takes the oldest item, and waits for one if the queue is empty.
             ///
+            /// ```
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// queue.put(2)?;
+            /// assert_eq!(queue.get()?, 1);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             /// See [`GetError`].
             pub fn get(&self) -> Result<T, GetError> {
@@ -236,6 +338,12 @@ macro_rules! queue_methods {
 
             /// Takes the oldest item if there is one now.
             ///
+            /// ```
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::<u8>::new()?;")]
+            /// assert_eq!(queue.try_get(), Err(kettle::GetError::Empty));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             /// See [`GetError`].
             pub fn try_get(&self) -> Result<T, GetError> {
@@ -243,6 +351,14 @@ macro_rules! queue_methods {
             }
 
             /// Takes the oldest item, and waits for one for at most `timeout`.
+            ///
+            /// ```
+            /// use std::time::Duration;
+            ///
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::<u8>::new()?;")]
+            /// assert_eq!(queue.get_timeout(Duration::from_millis(1)), Err(kettle::GetError::Empty));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             /// See [`GetError`].
@@ -268,6 +384,16 @@ macro_rules! queue_methods {
             /// Takes items, and waits for each, until the queue is shut down and empty. An item that cannot be decoded
             /// yields an error in its place, and the later ones follow. An item that could not be taken also yields an
             /// error, and the next step tries again.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// queue.put(2)?;
+            /// queue.shutdown();
+            /// let items: Result<Vec<i32>, _> = queue.iter().collect();
+            /// assert_eq!(items?, [1, 2]);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn iter(&self) -> Iter<'_, Self> {
                 Iter(self)
             }

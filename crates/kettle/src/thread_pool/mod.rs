@@ -141,6 +141,12 @@ pub struct ThreadPool {
 impl ThreadPool {
     /// Creates a pool with one worker for each processor available to this process.
     ///
+    /// ```
+    /// let pool = kettle::ThreadPool::new()?;
+    /// assert_eq!(pool.apply(|| 6 * 7)?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If a thread cannot be started.
     pub fn new() -> io::Result<Self> {
@@ -148,11 +154,24 @@ impl ThreadPool {
     }
 
     /// Returns a builder, to set the number of workers, an initializer, or limits.
+    ///
+    /// ```
+    /// let pool = kettle::ThreadPool::builder().workers(2).name("painter").build()?;
+    /// assert_eq!(pool.statistics().workers, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder() -> Builder {
         Builder::new()
     }
 
     /// Submits a task. The [`Handle`] provides the result.
+    ///
+    /// ```
+    /// let pool = kettle::ThreadPool::new()?;
+    /// let handle = pool.submit(|| 6 * 7)?;
+    /// assert_eq!(handle.join()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// If the task is not accepted, for example because the pool was closed.
@@ -209,6 +228,12 @@ impl ThreadPool {
     /// begun. Very short tasks are begun some dozens at a time; [`chunks_of`](Self::chunks_of) sets another number.
     /// This thread pulls the items on demand.
     ///
+    /// ```
+    /// let pool = kettle::ThreadPool::new()?;
+    /// assert_eq!(pool.map(|n| n * n, [1, 2, 3])?, [1, 4, 9]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// The first failure of a task. Tasks that have not begun by then are not run. To get every outcome, use
     /// [`imap`](Self::imap).
@@ -225,6 +250,14 @@ impl ThreadPool {
     ///
     /// Items are pulled as results are taken, at most [`buffer_size`](Self::buffer_size) ahead, so the input may be
     /// endless. No item is pulled before the first result is requested.
+    ///
+    /// ```
+    /// let pool = kettle::ThreadPool::new()?;
+    /// for (n, square) in (0..5).zip(pool.imap(|n| n * n, 0..5)) {
+    ///     assert_eq!(square?, n * n);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn imap<F, I, R>(&self, task: F, items: I) -> Imap<I::IntoIter, R>
     where
         I: IntoIterator<Item: Send + 'static>,
@@ -235,6 +268,13 @@ impl ThreadPool {
     }
 
     /// As [`imap`](Self::imap), but returns the results in the order in which they are ready.
+    ///
+    /// ```
+    /// let pool = kettle::ThreadPool::new()?;
+    /// let sum: i32 = pool.imap_unordered(|n| n * n, 0..5).filter_map(Result::ok).sum();
+    /// assert_eq!(sum, 30);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn imap_unordered<F, I, R>(&self, task: F, items: I) -> Imap<I::IntoIter, R>
     where
         I: IntoIterator<Item: Send + 'static>,
@@ -271,12 +311,27 @@ impl ThreadPool {
 
     /// Closes the pool to new jobs. Accepted ones are completed, including items that an [`imap`](Self::imap) has yet
     /// to pull; then the workers exit.
+    ///
+    /// ```
+    /// let pool = kettle::ThreadPool::new()?;
+    /// pool.close();
+    /// assert!(pool.submit(|| ()).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn close(&self) {
         self.workers.close();
     }
 
     /// Closes the pool, and waits until all tasks are done and the workers have exited. It does not wait for tasks that
     /// have exceeded their time limit.
+    ///
+    /// ```
+    /// let pool = kettle::ThreadPool::new()?;
+    /// let handle = pool.submit(|| 6 * 7)?;
+    /// pool.join();
+    /// assert_eq!(handle.join()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// If called in a task of this pool, which would wait for itself.
@@ -293,6 +348,13 @@ impl ThreadPool {
     }
 
     /// Returns the pool's current state and the counts of its outcomes so far.
+    ///
+    /// ```
+    /// let pool = kettle::ThreadPool::new()?;
+    /// pool.apply(|| ())?;
+    /// assert_eq!(pool.statistics().done, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn statistics(&self) -> Statistics {
         self.workers.statistics()
     }

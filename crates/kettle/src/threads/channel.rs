@@ -89,6 +89,13 @@ pub struct Receiver<T>(Arc<Shared<T>>);
 impl<T> Sender<T> {
     /// Sends an item, waiting for room if the channel is bounded.
     ///
+    /// ```
+    /// let Ok((sender, receiver)) = kettle::threads::channel();
+    /// sender.send(1)?;
+    /// assert_eq!(receiver.recv()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`SendError`]; the item comes back with it.
     pub fn send(&self, item: T) -> Result<(), SendError<T>> {
@@ -96,6 +103,13 @@ impl<T> Sender<T> {
     }
 
     /// Sends an item if there is room for it now.
+    ///
+    /// ```
+    /// let Ok((sender, _receiver)) = kettle::threads::bounded_channel(1);
+    /// sender.try_send(1)?;
+    /// assert_eq!(sender.try_send(2), Err(kettle::SendError::Full(2)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// See [`SendError`]; the item comes back with it.
@@ -132,6 +146,13 @@ impl<T> Sender<T> {
     }
 
     /// Whether a `send` would wait.
+    ///
+    /// ```
+    /// let Ok((sender, _receiver)) = kettle::threads::bounded_channel(1);
+    /// sender.send(1)?;
+    /// assert!(sender.is_full());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_full(&self) -> bool {
         self.0.queue.is_full()
     }
@@ -140,6 +161,15 @@ impl<T> Sender<T> {
 impl<T> Receiver<T> {
     /// Receives the next item, waiting for it.
     ///
+    /// ```
+    /// let Ok((sender, receiver)) = kettle::threads::channel();
+    /// sender.send(1)?;
+    /// drop(sender);
+    /// assert_eq!(receiver.recv(), Ok(1));
+    /// assert_eq!(receiver.recv(), Err(kettle::RecvError::Disconnected));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If there are no senders and no items left.
     pub fn recv(&self) -> Result<T, RecvError> {
@@ -147,6 +177,12 @@ impl<T> Receiver<T> {
     }
 
     /// Receives the next item if it is there now.
+    ///
+    /// ```
+    /// let Ok((_sender, receiver)) = kettle::threads::channel::<u8>();
+    /// assert_eq!(receiver.try_recv(), Err(kettle::RecvError::Empty));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// See [`RecvError`].
@@ -178,6 +214,14 @@ impl<T> Receiver<T> {
     }
 
     /// Receives the items that are there.
+    ///
+    /// ```
+    /// let Ok((sender, receiver)) = kettle::threads::channel();
+    /// sender.send(1)?;
+    /// sender.send(2)?;
+    /// assert_eq!(receiver.try_iter().count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_iter(&self) -> TryIter<'_, T> {
         TryIter(self)
     }

@@ -96,6 +96,13 @@ macro_rules! queue_methods {
         impl<T> $name<T> {
             /// An empty queue without a bound: `put` never waits.
             ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// assert_eq!(queue.get()?, 1);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             /// Never.
             pub fn new() -> Result<Self, Infallible> {
@@ -103,6 +110,13 @@ macro_rules! queue_methods {
             }
 
             /// An empty queue of at most `maxsize` items, beyond which `put` waits; 0 is no bound.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::bounded(1)?;")]
+            /// queue.put(1)?;
+            /// assert!(queue.try_put(2).is_err());
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             /// Never.
@@ -121,41 +135,100 @@ macro_rules! queue_methods {
             }
 
             /// How many items are inside: exact at every instant, and perhaps another number right after.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// assert_eq!(queue.len(), 1);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn len(&self) -> usize {
                 self.body.len(())
             }
 
             /// Whether no item is inside.
+            ///
+            /// ```
+            #[doc = concat!("assert!(kettle::threads::", stringify!($name), "::<u8>::new()?.is_empty());")]
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn is_empty(&self) -> bool {
                 self.body.is_empty(())
             }
 
             /// Whether a `put` would wait.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::bounded(1)?;")]
+            /// queue.put(1)?;
+            /// assert!(queue.is_full());
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn is_full(&self) -> bool {
                 self.body.is_full(())
             }
 
             /// The bound; `None` if there is none.
+            ///
+            /// ```
+            #[doc = concat!("assert_eq!(kettle::threads::", stringify!($name), "::<u8>::bounded(5)?.maxsize(), Some(5));")]
+            #[doc = concat!("assert_eq!(kettle::threads::", stringify!($name), "::<u8>::new()?.maxsize(), None);")]
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn maxsize(&self) -> Option<u32> {
                 u32::try_from(self.body.maxsize(())).ok().filter(|&n| n != 0)
             }
 
             /// Takes no more items in. What is inside can still be taken; then `get` says `ShutDown`.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// queue.shutdown();
+            /// assert!(queue.put(2).is_err());
+            /// assert_eq!(queue.get()?, 1);
+            /// assert_eq!(queue.get(), Err(kettle::GetError::ShutDown));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn shutdown(&self) {
                 drop(self.body.shut_down((), false));
             }
 
             /// Takes no more items in, and drops what is inside.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// queue.shutdown_now();
+            /// assert_eq!(queue.get(), Err(kettle::GetError::ShutDown));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn shutdown_now(&self) {
                 drop(self.body.shut_down((), true));
             }
 
             /// Whether it was shut down.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::<u8>::new()?;")]
+            /// queue.shutdown();
+            /// assert!(queue.is_shut_down());
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn is_shut_down(&self) -> bool {
                 self.body.is_shut(())
             }
 
             /// Says that one item that was taken is done with.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// queue.get()?;
+            /// queue.task_done()?;
+            /// queue.join()?;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             /// When none is outstanding.
@@ -177,6 +250,16 @@ macro_rules! queue_methods {
             }
 
             /// Waits until every item that was put is done with.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// std::thread::scope(|scope| {
+            ///     scope.spawn(|| drop(queue.take()));
+            ///     queue.join()
+            /// })?;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             /// If threads panicked with items that they had got from [`take`](Self::take).
@@ -202,6 +285,14 @@ macro_rules! queue_methods {
             }
 
             /// How many items are inside, or taken and not done with.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// queue.get()?;
+            /// assert_eq!(queue.unfinished(), 1);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn unfinished(&self) -> usize {
                 usize::try_from(self.body.unfinished(())).unwrap_or(0)
             }
@@ -215,6 +306,12 @@ macro_rules! queue_methods {
         impl<T $(: $bound)?> $name<T> {
             /// Puts an item, waiting for room if the queue is bounded.
             ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::new()?;")]
+            /// queue.put("safe".to_string())?;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             /// See [`PutError`]; the item comes back with it.
             #[inline]
@@ -224,6 +321,13 @@ macro_rules! queue_methods {
 
             /// Puts an item if there is room for it now.
             ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::bounded(1)?;")]
+            /// queue.try_put(1)?;
+            /// assert_eq!(queue.try_put(2), Err(kettle::PutError::Full(2)));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             /// See [`PutError`]; the item comes back with it.
             pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
@@ -232,6 +336,15 @@ macro_rules! queue_methods {
 
             /// Puts an item, and waits for room for at most `timeout`.
             ///
+            /// ```
+            /// use std::time::Duration;
+            ///
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::bounded(1)?;")]
+            /// queue.put(1)?;
+            /// assert_eq!(queue.put_timeout(2, Duration::from_millis(1)), Err(kettle::PutError::Full(2)));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             /// See [`PutError`]; the item comes back with it.
             pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
@@ -239,6 +352,13 @@ macro_rules! queue_methods {
             }
 
             /// Puts items one after another, waiting for room for each.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::new()?;")]
+            /// queue.put_many([1, 2, 3])?;
+            /// assert_eq!(queue.len(), 3);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             /// See [`PutError`]; the item that was not put comes back with it, and those behind it are not asked of
@@ -267,6 +387,13 @@ macro_rules! queue_methods {
 
             /// Takes the next item, waiting for one if there is none.
             ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// assert_eq!(queue.get()?, 1);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             /// See [`GetError`].
             #[inline]
@@ -276,6 +403,12 @@ macro_rules! queue_methods {
 
             /// Takes the next item if there is one now.
             ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::<u8>::new()?;")]
+            /// assert_eq!(queue.try_get(), Err(kettle::GetError::Empty));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             /// See [`GetError`].
             pub fn try_get(&self) -> Result<T, GetError> {
@@ -283,6 +416,14 @@ macro_rules! queue_methods {
             }
 
             /// Takes the next item, and waits for one for at most `timeout`.
+            ///
+            /// ```
+            /// use std::time::Duration;
+            ///
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::<u8>::new()?;")]
+            /// assert_eq!(queue.get_timeout(Duration::from_millis(1)), Err(kettle::GetError::Empty));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             /// See [`GetError`].
@@ -292,6 +433,14 @@ macro_rules! queue_methods {
 
             /// Takes the next item, waiting for one if there is none; the guard marks it as done when it is dropped.
             /// [`Taken`] has an example.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::new()?;")]
+            /// queue.put("a job")?;
+            /// drop(queue.take()?); // it is done
+            /// queue.join()?;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             /// See [`GetError`].
@@ -349,6 +498,13 @@ macro_rules! queue_methods {
 
             /// Takes what there is, but no more than `max` items, waiting for one if there is none.
             ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::new()?;")]
+            /// queue.put_many([1, 2, 3])?;
+            /// assert_eq!(queue.get_many(2)?.len(), 2);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             /// See [`GetError`].
             pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
@@ -378,6 +534,16 @@ macro_rules! queue_methods {
             }
 
             /// Takes items, waiting for each, until the queue is shut down and empty.
+            ///
+            /// ```
+            #[doc = concat!("let queue = kettle::threads::", stringify!($name), "::new()?;")]
+            /// queue.put(1)?;
+            /// queue.shutdown();
+            /// for Ok(n) in queue.iter() {
+            ///     assert_eq!(n, 1);
+            /// }
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn iter(&self) -> Iter<'_, Self> {
                 Iter(self)
             }
