@@ -74,7 +74,6 @@ MANY_PARAMETERS = {
     "kettle-python/src/fast_methods/install.rs put": "those of Python's calling convention",
     "kettle-python/src/fast_methods/install.rs put_over": "the same, and what the method is put over",
     "kettle-python/src/pool/job/handle.rs new": "the options of `map`, `imap` and `apply_async`",
-    "kettle-python/src/pool/job/mod.rs new": "the options of `map`, `imap` and `apply_async`",
 }
 
 # The number of files in the largest circle. No more than three is the aim.

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use kettle_core::sys::descriptor::KnownFd;
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
 
 /// ```text
 /// 31        30               0
@@ -22,6 +24,11 @@ pub(super) struct Descriptor {
 }
 
 const CLOSED: u32 = 1 << 31;
+
+/// The error of a call on a connection that was closed.
+pub(super) fn closed() -> PyErr {
+    PyOSError::new_err("handle is closed")
+}
 
 impl Descriptor {
     pub(super) fn new(fd: OwnedFd) -> Self {

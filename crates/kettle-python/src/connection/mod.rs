@@ -33,7 +33,7 @@ use crate::pickle::{self, Tag};
 use crate::primitive::{Arrived, Picklable, Travelling};
 use crate::replaced::ThroughConnection;
 use crate::{buffers, errors, primitive};
-use descriptor::{Descriptor, InUse};
+use descriptor::{Descriptor, InUse, closed};
 use incoming::Incoming;
 use record::Records;
 use stream::Stream;
@@ -48,10 +48,6 @@ pub(crate) struct Connection {
     channel: OnceLock<Channel>,
     sent: AtomicU64,
     received: AtomicU64,
-}
-
-fn closed() -> PyErr {
-    PyOSError::new_err("handle is closed")
 }
 
 impl Connection {

@@ -7,7 +7,7 @@ use kettle_core::wait::{Deadline, Patience, Stopped};
 use pyo3::exceptions::{PyEOFError, PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
 
-use super::descriptor::InUse;
+use super::descriptor::{InUse, closed};
 use super::incoming::{Incoming, Scratch};
 use crate::door::wait_outside;
 use crate::errors;
@@ -98,7 +98,7 @@ impl Records<'_> {
 
     fn sent(&self, result: Result<(), SendError>) -> PyResult<()> {
         result.map_err(|e| match e {
-            _ if self.socket.is_closed() => super::closed(),
+            _ if self.socket.is_closed() => closed(),
             SendError::Closed => errors::os(std::io::Error::from_raw_os_error(libc::EPIPE)),
             SendError::Stopped(Stopped::Damaged) => errors::session_damaged(),
             SendError::Stopped(Stopped::NoPart) => errors::no_part(),
@@ -135,7 +135,7 @@ impl Records<'_> {
 
     fn not_received(&self, e: ReceiveError) -> PyErr {
         match e {
-            _ if self.socket.is_closed() => super::closed(),
+            _ if self.socket.is_closed() => closed(),
             ReceiveError::End => PyEOFError::new_err(()),
             ReceiveError::Stopped(Stopped::Damaged) => errors::session_damaged(),
             ReceiveError::Stopped(Stopped::NoPart) => errors::no_part(),

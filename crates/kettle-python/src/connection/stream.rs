@@ -14,7 +14,7 @@ use kettle_core::wait::{Deadline, Patience, WatchError, sleep_on, spin_on_calls}
 use pyo3::exceptions::{PyEOFError, PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
 
-use super::descriptor::InUse;
+use super::descriptor::{InUse, closed};
 use super::incoming::{Incoming, Scratch};
 use crate::door::wait_outside;
 use crate::errors;
@@ -164,7 +164,7 @@ impl Stream<'_> {
 
     fn failed(&self, e: Failure) -> PyErr {
         match e {
-            _ if self.descriptor.is_closed() => super::closed(),
+            _ if self.descriptor.is_closed() => closed(),
             // The signal handler's own exception takes precedence over this one.
             Failure::Watch(WatchError::Stopped(_)) => PyKeyboardInterrupt::new_err(()),
             Failure::BadLength => PyOSError::new_err("bad message length"),

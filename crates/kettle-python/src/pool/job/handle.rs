@@ -13,7 +13,7 @@ use pyo3::types::PyList;
 use super::input::{Input, Source};
 use super::progress::Bar;
 use super::results::{Outcome, Results};
-use super::{Callbacks, Job, Kind, State, Work};
+use super::{Callbacks, Content, Job, Kind, Options, State, Work};
 use crate::door::{deadline, wait_outside};
 use crate::parameters;
 use crate::pool::crew::Crew;
@@ -80,31 +80,32 @@ impl PoolJob {
         let pending = PendingTasks::new(chunk.map_or(Chunking::Measured, Chunking::Fixed), retries);
         let mut tasks = JobTasks::new(pending);
         let kind = Kind::of(kind, unpacks)?;
-        let (work, input, results) = match kind {
+        let content = match kind {
             Kind::Call => {
                 let (args, kwds) = items.extract()?;
                 tasks.add(1);
-                (Work::Call { function, args, kwds }, Input::none(py), Results::One(None))
+                let work = Work::Call { function, args, kwds };
+                Content { work, tasks, input: Input::none(py), results: Results::One(None) }
             }
             Kind::Map { unpacks } => {
                 let count = items.len()?;
                 tasks.add(count as u64);
                 let values = PyList::new(py, [py.None()])?.as_sequence().repeat(count)?.cast_into()?.unbind();
                 let results = Results::All { values, error: None };
-                (Work::Items { function, unpacks }, Input::of_map(items)?, results)
+                Content { work: Work::Items { function, unpacks }, tasks, input: Input::of_map(items)?, results }
             }
             Kind::Imap(order) => {
                 let source = if is_builtin { Source::Builtin(items.try_iter()?.unbind()) } else { Source::Fed };
                 let input = Input::of_source(source, u64::from(chunk.unwrap_or(1).max(1)), window);
                 let results = Results::Iterated { outcomes: Outcomes::new(order), last: None };
-                (Work::Items { function, unpacks }, input, results)
+                Content { work: Work::Items { function, unpacks }, tasks, input, results }
             }
         };
         let has_callbacks = callback.is_some() || error_callback.is_some();
         let callbacks =
             has_callbacks.then_some(Callbacks { value: callback, error: error_callback, lets_go_of_cancelled: false });
         let number = crew.ledger().next_number();
-        let job = Job::new(number, kind, work, (tasks, input, results), timeout, callbacks, bar.map(Bar::new));
+        let job = Job::new(number, kind, content, Options { timeout, callbacks, bar: bar.map(Bar::new) });
         Ok(Self { crew, job: Arc::new(job) })
     }
 

@@ -124,16 +124,28 @@ pub(super) struct State {
     bar: Option<Bar>,
 }
 
+/// What a new job is to do, and room for what comes of it.
+struct Content {
+    work: Work,
+    tasks: JobTasks,
+    input: Input,
+    results: Results,
+}
+
+/// How a job is to be done.
+struct Options {
+    timeout: Option<Duration>,
+    callbacks: Option<Callbacks>,
+    bar: Option<Bar>,
+}
+
 impl Job {
     /// Creates a job that no pool knows yet.
     fn new(
         number: u64,
         kind: Kind,
-        work: Work,
-        (tasks, input, results): (JobTasks, Input, Results),
-        timeout: Option<Duration>,
-        callbacks: Option<Callbacks>,
-        bar: Option<Bar>,
+        Content { work, tasks, input, results }: Content,
+        Options { timeout, callbacks, bar }: Options,
     ) -> Self {
         Self {
             number,
