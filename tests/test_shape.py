@@ -42,6 +42,7 @@ LONG_FILES = {
     "kettle/src/pool/scheduler/process/supervisor.rs": ALGORITHM,
     "kettle/src/queue/mod.rs": "half of it is documentation with examples",
     "kettle/src/reactor.rs": ALGORITHM,
+    "kettle/src/select.rs": "a third of it is documentation with examples",
     "kettle/src/thread_pool/map_job.rs": ALGORITHM,
     "kettle/src/threads/queue/mod.rs": "half of it is documentation with examples",
     "kettle-python/src/queue/thread/mod.rs": CLASS,

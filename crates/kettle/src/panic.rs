@@ -7,8 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::process::message_of;
-
 /// A panic of a task of a [`Pool`](crate::Pool) or a [`ThreadPool`](crate::ThreadPool).
 ///
 /// ```
@@ -118,5 +116,14 @@ impl fmt::Debug for Panic {
             .field("message", &self.message)
             .field("location", &self.location)
             .finish_non_exhaustive()
+    }
+}
+
+/// The message that a panic was raised with.
+pub(crate) fn message_of(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(s), _) => s,
+        (_, Some(s)) => s,
+        _ => "a panic without a message",
     }
 }

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 
 use crate::panic::Panic;
-use crate::process::message_of;
+use crate::panic::message_of;
 
 thread_local! {
     /// Whether this thread is running a task.

@@ -1,6 +1,5 @@
 //! The other side: what a process does that was started by this library.
 
-use std::any::Any;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -18,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::limits::Limits;
 use super::task::{Entry, Harness, Setup};
 use crate::codec::{self, Message};
+use crate::panic::message_of;
 use crate::queue::message::{Incoming, Outgoing};
 use crate::session;
 
@@ -288,13 +288,5 @@ fn leave(mailbox: &Handle<Queue>, outcome: Outcome, message: Message) -> Result<
     match Outgoing::new(outcome as u8, message) {
         Ok(outgoing) => put(outgoing),
         Err(e) => put(Outgoing::new(Outcome::Lost as u8, text(&format!("the result: {e}"))?).map_err(drop)?),
-    }
-}
-
-pub(crate) fn message_of(panic: &(dyn Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(s), _) => s,
-        (_, Some(s)) => s,
-        _ => "a panic without a message",
     }
 }

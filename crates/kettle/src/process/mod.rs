@@ -21,8 +21,8 @@ mod supervisor;
 mod task;
 
 pub use builder::Builder;
+pub(crate) use entry::take_inherited;
 pub use entry::{Current, current, init};
-pub(crate) use entry::{message_of, take_inherited};
 pub use error::{JoinError, StartError};
 pub use handle::Process;
 pub use limits::Limit;

@@ -10,7 +10,7 @@ use kettle_core::wait::Patience;
 use super::error::Broken;
 use super::roster::Next;
 use super::workers::{WorkerSlot, Workers};
-use crate::process::message_of;
+use crate::panic::message_of;
 
 thread_local! {
     /// The address of the pool that this thread works for, and its slot there.
