@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+import sysconfig
 import threading as standard
 import time
 
@@ -113,3 +116,36 @@ def test_the_time_is_kept():
 def test_what_cannot_be_waited_for():
     with pytest.raises(TypeError, match="cannot be waited for"):
         mp.wait([queue.Queue(), threading.Barrier(2)], 0)
+
+
+LOOKS = """
+import gc, sys, threading
+import kettle.multiprocessing as mp
+
+gate, has_run = threading.Lock(), []
+gate.acquire()
+end = mp.Event()
+process = mp.Process(target=end.wait)
+process.start()
+other = threading.Thread(target=lambda: (gate.acquire(), has_run.append(True)))
+other.start()
+gc.disable()
+interval = sys.getswitchinterval()
+sys.setswitchinterval(1000)  # the other thread runs only if this one lets it
+gate.release()
+looks = [process.is_alive() for _ in range(2000)]
+was_let = bool(has_run)
+sys.setswitchinterval(interval)
+end.set()
+other.join()
+process.join()
+print(all(looks), was_let)
+"""
+
+
+@pytest.mark.skipif(bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="threads always run side by side")
+def test_a_look_at_a_process_does_not_let_another_thread_run():
+    """A thread reads a flag that the child clears before it ends, and then asks `is_alive()`: an answer of a later
+    moment would be taken for a child that died."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", LOOKS], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True False\n", "")
