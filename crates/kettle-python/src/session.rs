@@ -136,7 +136,6 @@ pub(crate) fn after_fork_in_child() {
     descriptor::close_private();
     door::forked();
     let ticket = FORKS.with(|forks| {
-        forks.calls.set(0);
         forks.last.set(None);
         forks.next.take().pop().flatten()
     });
@@ -149,8 +148,8 @@ pub(crate) fn after_fork_in_child() {
 /// Like `os.fork`; returns the child's process id, and its ticket if there is a session.
 ///
 /// A signal handler may call this while its thread is inside another call of it, in one of the hooks that run before and
-/// after a fork. Hooks acquire plain locks, for example that of `concurrent.futures.thread`, so they must not run again:
-/// the thread would wait for itself. What they acquired protects this fork too.
+/// after a fork, also in the child. Hooks acquire plain locks, for example that of `concurrent.futures.thread`, so those of
+/// the parent must not run again: the thread would wait for itself. What they acquired protects this fork too.
 #[pyfunction]
 pub(crate) fn fork(py: Python<'_>) -> PyResult<(i32, Option<u64>)> {
     let (is_nested, last) = FORKS.with(|forks| (forks.calls.replace(forks.calls.get() + 1) > 0, forks.last.take()));
@@ -160,8 +159,10 @@ pub(crate) fn fork(py: Python<'_>) -> PyResult<(i32, Option<u64>)> {
         py.import(intern!(py, "os")).and_then(|os| os.call_method0(intern!(py, "fork"))?.extract())
     };
     let ticket = FORKS.with(|forks| {
-        forks.calls.set(forks.calls.get().saturating_sub(1));
-        forks.last.replace(last)
+        // A child never returns to the calls in which the fork was nested.
+        let is_child = matches!(pid, Ok(0));
+        forks.calls.set(if is_child { 0 } else { forks.calls.get() - 1 });
+        forks.last.replace(if is_child { None } else { last })
     });
     Ok((pid?, ticket.map(Ticket::to_bits)))
 }
