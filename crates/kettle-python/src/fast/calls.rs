@@ -6,12 +6,36 @@
 //! instead suspended for the short time that the process still exists.
 
 use std::ffi::c_int;
+use std::hint::black_box;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyString, PyTuple};
 
-unsafe extern "C-unwind" {
+/// Defines functions of the interpreter from which a thread may unwind.
+///
+/// PyO3 declares some of them, too, as never unwinding, and the compiler has one declaration of each in the end. If it saw
+/// which function is called, it could leave out what is to happen while unwinding.
+macro_rules! unwinding {
+    ($(fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)?;)*) => {
+        $(
+            /// # Safety
+            /// As for the function itself.
+            #[allow(non_snake_case)]
+            #[inline(always)]
+            unsafe fn $name($($arg: $type),*) $(-> $result)? {
+                unsafe extern "C-unwind" {
+                    fn $name($($arg: $type),*) $(-> $result)?;
+                }
+                let function: unsafe extern "C-unwind" fn($($type),*) $(-> $result)? = $name;
+                // SAFETY: it is this function, for which the caller promises what it requires.
+                unsafe { black_box(function)($($arg),*) }
+            }
+        )*
+    };
+}
+
+unwinding! {
     fn PyObject_VectorcallDict(
         callable: *mut ffi::PyObject,
         args: *const *mut ffi::PyObject,
