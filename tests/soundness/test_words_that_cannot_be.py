@@ -4,6 +4,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,10 +32,21 @@ def data_of(arena: Arena, kind: str) -> int:
     raise AssertionError(f"no {kind}")
 
 
+def word_of(arena: Arena, kind: str, lock: Any) -> int:
+    """Returns where the word of this lock is: the one that names the thread that holds it. It is the last lock of its
+    kind."""
+    at = data_of(arena, kind)
+    free = struct.unpack_from("<32Q", arena.memory, at)
+    with lock:
+        held = struct.unpack_from("<32Q", arena.memory, at)
+    (place,) = (i for i in range(32) if free[i] == 0 and held[i] >> 51)
+    return at + place * 8
+
+
 def damage_a_lock(kind: str, word: int) -> None:
     lock, queue = mp.Lock() if kind == "lock" else mp.RLock(), mp.Queue()
     arena = Arena()
-    struct.pack_into("<Q", arena.memory, data_of(arena, kind), word)
+    struct.pack_into("<Q", arena.memory, word_of(arena, kind, lock), word)
     for call in (lock.acquire, lambda: queue.put(1), queue.get):
         try:
             call()
@@ -116,7 +128,7 @@ def damage_under_a_pool() -> None:
         assert pool.map(abs, range(-3, 3)) == [3, 2, 1, 0, 1, 2]
         lock = mp.Lock()
         arena = Arena()
-        struct.pack_into("<Q", arena.memory, data_of(arena, "lock"), 1 << 31)
+        struct.pack_into("<Q", arena.memory, word_of(arena, "lock", lock), 1 << 31)
         for call in (lock.acquire, lambda: pool.map(abs, range(9)), lambda: pool.apply(abs, (1,))):
             with pytest.raises(kettle.SessionDamaged):
                 call()
