@@ -14,7 +14,7 @@ use crate::arena::layout::wait_rows::Waiters;
 /// "kettle" with a first byte that no text file starts with.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"\x89kettle\n");
 /// Incremented with every change to anything that processes share.
-pub(crate) const LAYOUT: u32 = 7;
+pub(crate) const LAYOUT: u32 = 8;
 /// The length of the first segment: a multiple of every page size.
 pub(crate) const HEADER_LEN: usize = 2 << 20;
 /// The maximum number of segments, including the header.
