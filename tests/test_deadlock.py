@@ -30,7 +30,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Each test begins with the default policy."""
-    monkeypatch.delenv("KETTLE_DEADLOCK", raising=False)
+    monkeypatch.setenv("KETTLE_DEADLOCK", "")  # so that it is undone in any case
+    monkeypatch.delenv("KETTLE_DEADLOCK")
     policy, threshold = native.deadlock_policy()
     native.deadlock_policy("report", SOON)
     yield

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,22 +28,33 @@ def kettle(*arguments):
 def running(*arguments):
     """Runs a program, and ends all of its processes."""
     command = [sys.executable, *map(str, arguments)]
-    output = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    program = subprocess.Popen(command, start_new_session=True, text=True, **output)
-    try:
-        yield program
-    finally:
-        os.killpg(program.pid, signal.SIGKILL)
-        program.wait()
-        program.stdout.close()
+    with tempfile.TemporaryFile("w+") as errors:
+        output = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": errors}
+        program = subprocess.Popen(command, start_new_session=True, text=True, **output)
+        program.stderr = errors
+        try:
+            yield program
+        finally:
+            os.killpg(program.pid, signal.SIGKILL)
+            program.wait()
+            program.stdout.close()
 
 
-def findings(pid, rule, *details):
+def end_of(program):
+    """Returns how a program has ended; None if it has not."""
+    if program.poll() is None:
+        return None
+    program.stderr.seek(0)
+    return f"ended with {program.returncode}: {program.stderr.read()}"
+
+
+def findings(program, rule, *details):
     """Returns the findings of `kettle doctor`, once that rule is among them, with these details in its evidence. (A
     thread counts as one that waits for long after a second, and tells of itself some time after that; and a program
     needs time to get stuck.)"""
     while True:
-        doctor = kettle("doctor", pid, "--json")
+        doctor = kettle("doctor", program.pid, "--json")
+        assert end_of(program) is None
         if doctor.returncode == 1:
             found = json.loads(doctor.stdout)
             evidence = ["\n".join(finding["evidence"]) for finding in found if finding["rule"] == rule]
@@ -70,7 +82,7 @@ def test_each_stuck_program_is_run():
 def test_doctor_says_why_a_program_does_not_go_on(name):
     rule, sentence, *details = SAYS[name]
     with running(STUCK / f"{name}.py") as program:
-        found = findings(program.pid, rule, *details)
+        found = findings(program, rule, *details)
         assert [finding["rule"] for finding in found] == [rule], "one reason, and no other"
         assert sentence in found[0]["sentence"]
         # The same in words.
@@ -119,7 +131,7 @@ def test_a_snapshot_shows_what_is_held_and_inside_of_a_stopped_program_too():
         shown = kettle("ps", program.pid)
         assert shown.returncode == 0 and "4 of 8 inside, 5 put, 1 got" in shown.stdout
         assert check(json.loads(kettle("ps", program.pid, "--json").stdout), program.pid) == "stopped"
-        found = findings(program.pid, "stopped")
+        found = findings(program, "stopped")
         assert f"kill -CONT {program.pid}" in found[0]["evidence"][-1]
 
 
