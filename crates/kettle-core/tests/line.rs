@@ -377,6 +377,7 @@ fn a_first_ticket_far_ahead_is_not_believed() {
 /// The first words of a line.
 #[repr(C)]
 struct Words {
+    events: [u64; size_of::<kettle_core::wait::EventCount>() / 8],
     next: u32,
     first: u32,
 }

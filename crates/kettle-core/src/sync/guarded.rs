@@ -9,7 +9,6 @@ use core::ptr::NonNull;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::thread;
 
-use super::lock::Shift;
 use super::{Acquired, Heap, Holder, Lock, LockError, OnOwnerDeath, ReentrantLock, ResetError};
 use crate::atomics::const_fn;
 use crate::stats::LockStatistics;
@@ -20,12 +19,7 @@ use crate::wait::{Line, Patience};
 ///
 /// A holder that panics abandons the [`Lock`], since it may have left the value half changed: see [`Lock::abandon`].
 /// The lock itself is never exposed, because any thread could release it. A hold is a scope.
-///
-/// It begins where a cache line does, and the words that each use of the lock looks at share a line with the beginning
-/// of the value: a thread that takes the lock from another fetches one line, which no waiter writes for a statistic.
-#[repr(C, align(64))]
 pub struct Guarded<T> {
-    _shift: Shift,
     lock: Lock,
     value: UnsafeCell<T>,
 }
@@ -54,7 +48,7 @@ impl<T> Guarded<T> {
     const_fn! {
         /// Creates a free lock around `value`.
         pub fn new(value: T, policy: OnOwnerDeath) -> Self {
-            Self { _shift: [0; 2], lock: Lock::new(policy), value: UnsafeCell::new(value) }
+            Self { lock: Lock::new(policy), value: UnsafeCell::new(value) }
         }
     }
 
@@ -217,10 +211,8 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for PartHold<'_, T> {
 }
 
 /// A re-entrant lock for the threads of one process, wrapping a value that only its holder can access. Access is
-/// shared, since the holder may have several holds. Its layout is that of a [`Guarded`].
-#[repr(C, align(64))]
+/// shared, since the holder may have several holds.
 pub struct ReentrantGuarded<T> {
-    _shift: Shift,
     lock: ReentrantLock,
     value: T,
 }
@@ -246,7 +238,7 @@ pub struct ReentrantHold<'a, T> {
 impl<T> ReentrantGuarded<T> {
     /// Creates a free lock around `value`.
     pub fn new(value: T, policy: OnOwnerDeath) -> Self {
-        Self { _shift: [0; 2], lock: ReentrantLock::new(policy), value }
+        Self { lock: ReentrantLock::new(policy), value }
     }
 
     /// Wraps a lock that this thread has just acquired.

@@ -28,32 +28,18 @@ use crate::wait::{Line, Patience, Stopped, spin_and_yield_until};
 /// will release the lock itself at the end of that scope; the word records this. Nothing enforces it: it informs
 /// deadlock detection, which asks whether a wait can ever end.
 ///
-/// Orderings: `README.md` beside this file says which the protocol needs, and why.
-///
-/// Layout: what waiters and their wakers count comes first; the words that each use of the lock looks at come last, side
-/// by side, and what the lock protects may follow them in the same cache line.
+/// Orderings: acquiring is an acquire, releasing a release. Releasing is also sequentially consistent, for the event
+/// count (its \[B\]).
 #[repr(C)]
 #[derive(Debug)]
 pub struct Lock {
+    word: AtomicU64,
+    freed: Line,
     policy: AtomicU32,
     contended: AtomicU32,
     deaths: AtomicU32,
     passed_on: AtomicU32,
-    freed: Line,
-    word: AtomicU64,
 }
-
-/// Before a lock that is aligned to cache lines: so that all words that each use looks at are in the line in which it
-/// ends.
-pub(super) type Shift = [u64; 2];
-
-#[cfg(not(loom))]
-const _: () = {
-    const LINE: usize = 64;
-    let ends = size_of::<Shift>() + size_of::<Lock>();
-    // The event count's word and `called` are the last 16 bytes but for those of `word`.
-    assert!(ends % LINE >= size_of::<AtomicU64>() + 16);
-};
 
 const BROKEN: u64 = Owner::FLAG_HIGH;
 const SCOPED: u64 = Owner::FLAG_LOW;
@@ -112,12 +98,12 @@ impl Lock {
         /// A free lock.
         pub fn new(policy: OnOwnerDeath) -> Self {
             Self {
+                word: AtomicU64::new(0),
+                freed: Line::new(),
                 policy: AtomicU32::new(policy as u32),
                 contended: AtomicU32::new(0),
                 deaths: AtomicU32::new(0),
                 passed_on: AtomicU32::new(0),
-                freed: Line::new(),
-                word: AtomicU64::new(0),
             }
         }
     }
@@ -160,7 +146,7 @@ impl Lock {
     #[inline(always)]
     fn take_if_free(&self, mine: u64) -> bool {
         self.freed.admits(None, || 1)
-            && self.word.compare_exchange(0, mine, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            && self.word.compare_exchange(0, mine, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// Acquires the lock, waiting as long as `patience` allows.
@@ -195,7 +181,7 @@ impl Lock {
             return Err(Stopped::Damaged.into());
         }
         let inherit = || self.inherit::<H>(mine, inner);
-        let attempt = || match self.word.compare_exchange(0, mine, Ordering::AcqRel, Ordering::Acquire) {
+        let attempt = || match self.word.compare_exchange(0, mine, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => Some(Ok(Acquired::Clean)),
             Err(word) if word & BROKEN != 0 => inherit(),
             Err(_) => None,

@@ -39,15 +39,14 @@ use crate::sys::process;
 #[repr(C)]
 #[derive(Debug)]
 pub struct EventCount {
+    word: AtomicU32,
+    /// The number of threads asleep here, for statistics. A process that is killed asleep stays counted.
+    sleepers: AtomicU32,
     doors: [AtomicU64; Self::DOORS],
     /// Its number in the [`MoreDoors`], once it has doors there; otherwise 0.
     place: AtomicU32,
     /// On the heap: the process whose threads wait here; otherwise 0. Possibly with [`MOVING`].
     home: AtomicU32,
-    /// The number of threads asleep here, for statistics. A process that is killed asleep stays counted.
-    sleepers: AtomicU32,
-    /// Last, so that it shares a cache line with what follows: the word of the lock whose every change looks here.
-    word: AtomicU32,
 }
 
 /// A thread of that process is discarding the waiters of another one.

@@ -18,10 +18,14 @@ use crate::sys::clock;
 #[repr(C)]
 #[derive(Debug)]
 pub struct Line {
+    events: EventCount,
     /// The ticket that the next waiter takes; never 0.
     next: AtomicU32,
     /// The first ticket that has not been called.
     first: AtomicU32,
+    /// The [bits](Ticket::bit) of the tickets for which the next free thing is reserved; the line is open if there are
+    /// none.
+    called: AtomicU32,
     /// When the next turn is due, in units of [`UNIT`](Self::UNIT).
     due: AtomicU32,
     /// When the line was last closed. While it stays closed, this advances whenever the waiters called so far lose
@@ -35,12 +39,6 @@ pub struct Line {
     tickets: [AtomicU32; EventCount::DOORS],
     /// The lower halves of the tickets of some waiters that are in line but not asleep.
     awake: [AtomicU16; Self::AWAKE],
-    /// The word of this and `called` are what those who do not wait look at. They come last: see [`EventCount`].
-    events: EventCount,
-    /// The [bits](Ticket::bit) of the tickets for which the next free thing is reserved; the line is open if there are
-    /// none.
-    called: AtomicU32,
-    _pad: AtomicU32,
 }
 
 /// A waiter's number in a [`Line`].
@@ -143,17 +141,16 @@ impl Line {
         /// An empty line.
         pub fn new() -> Self {
             Self {
+                events: EventCount::new(),
                 next: AtomicU32::new(1),
                 first: AtomicU32::new(1),
+                called: AtomicU32::new(0),
                 due: AtomicU32::new(0),
                 since: AtomicU32::new(0),
                 overdue: AtomicU32::new(0),
                 lost: AtomicU32::new(1),
                 tickets: zeros_u32(),
                 awake: zeros_u16(),
-                events: EventCount::new(),
-                called: AtomicU32::new(0),
-                _pad: AtomicU32::new(0),
             }
         }
     }
