@@ -35,8 +35,13 @@ pub fn cpus() -> usize {
 /// in between. The pauses between two looks take a fraction of this.
 #[cfg(not(loom))]
 const HELD_UP: u64 = 2_000;
-/// The pauses between two looks double up to this many. Each look takes the cache line from the thread that is about to
-/// change it, and that thread pays more to get it back than the spinner wins by an earlier look.
+/// How often a thread that waits for an answer looks after a single pause: the answer of a thread that is running comes
+/// within a microsecond.
+#[cfg(not(loom))]
+const EAGER: u32 = 32;
+/// After that, and at once for what several threads contend for, the pauses between two looks double up to this many.
+/// Each look takes the cache line from the thread that is about to change it, and that thread pays more to get it back
+/// than the spinner wins by an earlier look.
 #[cfg(not(loom))]
 const MOST_PAUSES: u32 = 16;
 /// How many waits go without a spin at first, and at most, once even the shortest spins are in vain.
@@ -83,7 +88,13 @@ thread_local! {
 /// Looks at `ready` for some microseconds; returns whether it became true. It looks only once on a single processor, and
 /// where spins have been in vain: the awaited thread could not run in the meantime.
 #[cfg(not(loom))]
-pub fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
+pub fn spin_until(ready: impl FnMut() -> bool) -> bool {
+    spin(ready, EAGER)
+}
+
+/// The same; the first `eager` looks come after a single pause each.
+#[cfg(not(loom))]
+fn spin(mut ready: impl FnMut() -> bool, eager: u32) -> bool {
     if ready() {
         return true;
     }
@@ -97,11 +108,15 @@ pub fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
     }
     let (begin, mut pauses) = (clock::now(), 1);
     let mut before = begin;
-    let (is_ready, pays) = loop {
+    let mut look_after = |pauses| {
         for _ in 0..pauses {
             crate::atomics::spin_hint();
         }
-        let is_ready = ready();
+        ready()
+    };
+    let mut is_ready = (0..eager).any(|_| look_after(1));
+    let (is_ready, pays) = loop {
+        is_ready = is_ready || look_after(pauses);
         let now = clock::now();
         if is_ready {
             // If the spinner was held up, the awaited thread may have needed its processor, and not run beside it.
@@ -126,7 +141,7 @@ const YIELDS: u32 = 4;
 /// that holds something that others need, nor for one that has other work.
 #[cfg(not(loom))]
 pub fn spin_and_yield_until(mut ready: impl FnMut() -> bool) -> bool {
-    spin_until(&mut ready)
+    spin(&mut ready, 0)
         || (0..YIELDS).any(|_| {
             std::thread::yield_now();
             ready()
