@@ -1,6 +1,5 @@
 """Signal handlers that wait for the same thing as their own thread, or query its state, at each moment."""
 
-import importlib
 import os
 import signal
 import subprocess
@@ -462,41 +461,53 @@ def test_a_handler_asks_about_a_process_at_each_step_of_its_end(method):
     assert asked and {code for code, _ in asked} <= {None, 7}
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_handler_starts_a_process_while_its_thread_starts_one(method):
-    context = mp.get_context(method)
-    # A module that its thread is importing cannot be used by a handler.
-    importlib.import_module(f"kettle.multiprocessing.popen_{'spawn_posix' if method == 'spawn' else method}")
-    here = mp.__file__.removesuffix("__init__.py")
-    started, is_in, calls = [], False, 0
+STARTS_IN_A_HANDLER = """
+import importlib, os, signal, sys
+import kettle.multiprocessing as mp
 
-    def handler(*_):
-        started.append(context.Process(target=os._exit, args=(8,)))
-        started[-1].start()
+method = sys.argv[1]
+context = mp.get_context(method)
+# A module that its thread is importing cannot be used by a handler.
+importlib.import_module(f"kettle.multiprocessing.popen_{'spawn_posix' if method == 'spawn' else method}")
+here = mp.__file__.removesuffix("__init__.py")
+started, is_in, calls = [], False, 0
 
-    before = signal.signal(signal.SIGUSR1, handler)
 
-    def trace(frame, event, _):
-        nonlocal is_in, calls
-        if event == "call" and frame.f_code.co_filename.startswith(here) and not is_in:
-            calls += 1
-            if calls % 3 == 0 and len(started) < 8:
-                is_in = True
-                signal.raise_signal(signal.SIGUSR1)
-                is_in = False
+def handler(*_):
+    started.append(context.Process(target=os._exit, args=(8,)))
+    started[-1].start()
 
-    try:
-        process = context.Process(target=os._exit, args=(7,))
-        sys.settrace(trace)
-        process.start()
-        sys.settrace(None)
-    finally:
-        sys.settrace(None)
-        signal.signal(signal.SIGUSR1, before)
+
+def trace(frame, event, _):
+    global is_in, calls
+    if event == "call" and frame.f_code.co_filename.startswith(here) and not is_in:
+        calls += 1
+        if calls % 3 == 0 and len(started) < 8:
+            is_in = True
+            signal.raise_signal(signal.SIGUSR1)
+            is_in = False
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, handler)
+    process = context.Process(target=os._exit, args=(7,))
+    sys.settrace(trace)
+    process.start()
+    sys.settrace(None)
     process.join()
     for other in started:
         other.join()
     assert process.exitcode == 7 and started and {other.exitcode for other in started} == {8}
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_handler_starts_a_process_while_its_thread_starts_one(tmp_path, method):
+    """In a program of its own: other packages have hooks that refuse a fork within a fork, filelock for example."""
+    program = tmp_path / "program.py"
+    program.write_text(STARTS_IN_A_HANDLER)
+    done = subprocess.run([sys.executable, program, method], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # ---------------------------------------------------------------- proxies
