@@ -15,7 +15,7 @@ use crate::{CANNOT, FINE, FOUND};
 
 /// The time between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The number of looks at a program that is run from here of which each finding must hold.
+/// A program that is run from here is looked at this often, and each look must confirm a finding.
 const LOOKS: usize = 6;
 
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<u8, String> {

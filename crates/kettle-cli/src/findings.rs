@@ -79,7 +79,7 @@ fn lasting(looks: &[Look]) -> Vec<&Wait> {
     last(looks).seen.waits.iter().filter(lasts).collect()
 }
 
-/// Circles of threads, each of which waits for a lock that the next one holds.
+/// Circles of threads: each thread waits for a lock that the next one holds.
 fn circles(looks: &[Look]) -> Vec<Vec<&Wait>> {
     let waits = lasting(looks);
     let next = |wait: &Wait| {

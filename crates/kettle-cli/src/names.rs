@@ -12,7 +12,7 @@ pub(crate) fn shown(text: &str) -> String {
     text.chars().map(|c| if is_plain(c) { c.to_string() } else { c.escape_unicode().to_string() }).collect()
 }
 
-/// A text of several lines, each of which is [`shown`].
+/// A text of several lines; each is [`shown`].
 pub(crate) fn shown_lines(text: &str) -> impl Iterator<Item = String> {
     text.lines().map(shown)
 }

@@ -119,7 +119,7 @@ impl Lock {
         !damage::is_marked(H::SCOPE) && H::try_me().is_some_and(|me| self.take_if_free(me.to_bits()))
     }
 
-    /// The same for a scope, at the end of which this thread will release it.
+    /// The same; this thread will release it at the end of a scope.
     #[inline(always)]
     pub fn try_acquire_scoped<H: Home>(&self) -> bool {
         !damage::is_marked(H::SCOPE) && H::try_me().is_some_and(|me| self.take_if_free(me.to_bits() | SCOPED))
@@ -158,7 +158,7 @@ impl Lock {
         self.acquire_as::<H>(name_of_caller::<H>()?, patience)
     }
 
-    /// The same for a scope, at the end of which this thread will release it.
+    /// The same; this thread will release it at the end of a scope.
     ///
     /// # Errors
     /// See [`LockError`].
@@ -404,7 +404,7 @@ impl Lock {
 pub struct Held {
     /// The holder.
     pub by: Owner,
-    /// Whether it is held for a scope, at the end of which the holder releases it.
+    /// Whether the holder releases it at the end of a scope.
     pub scoped: bool,
 }
 

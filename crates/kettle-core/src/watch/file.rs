@@ -28,7 +28,7 @@ pub(super) struct Copy {
     len: usize,
 }
 
-/// A type of which a copy can be viewed.
+/// A type that a [`Copy`] can be viewed as.
 ///
 /// # Safety
 /// It consists of atomics, is valid whatever its bits, and its alignment is at most 64.

@@ -104,7 +104,7 @@ pub struct Lock {
     pub holder: Option<Thread>,
     /// How often the holder acquired it, if it is re-entrant.
     pub depth: Option<u32>,
-    /// Whether it is held for a scope, at the end of which the holder releases it.
+    /// Whether the holder releases it at the end of a scope.
     pub scoped: bool,
     /// Whether its holder died with it, and it is not repaired.
     pub broken: bool,

@@ -26,7 +26,7 @@ pub struct Wait {
     pub holder: Option<Thread>,
     /// When it last looked; 0 for never.
     pub looked: u64,
-    /// Whether the lock is held for a scope, at the end of which its holder releases it.
+    /// Whether the holder releases the lock at the end of a scope.
     pub scoped: bool,
     /// Whether only the holder may release the lock.
     pub reentrant: bool,
