@@ -14,11 +14,13 @@
 //! |---|---|
 //! | `worker` | the main loop of a worker |
 //! | `shift` | the state of a worker |
+//! | `starts` | the starts of workers |
 //! | `claim` | the context of the tasks that a worker has claimed |
 //! | `timeouts` | tasks with a time limit |
 
 mod claim;
 mod shift;
+mod starts;
 mod timeouts;
 mod worker;
 
@@ -27,7 +29,6 @@ use std::sync::{Arc, Mutex, Weak};
 
 use kettle::pool::scheduler::Completion;
 use kettle::pool::scheduler::thread::Timeouts;
-use kettle_core::sys::process;
 use kettle_core::wait::{Deadline, Idle};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
@@ -42,6 +43,7 @@ use super::locking::{Detaching, lock};
 use crate::door::wait_outside;
 use crate::panics::caught;
 use claim::LocalQueues;
+use starts::Starts;
 use timeouts::Limited;
 
 pub(super) struct Threads {
@@ -53,10 +55,7 @@ pub(super) struct Threads {
     pulling: Mutex<()>,
     /// The number of workers, including the expected ones.
     present: AtomicUsize,
-    /// The number of workers whose threads have not begun yet.
-    expected: AtomicUsize,
-    /// The threads that are starting workers.
-    starting: Mutex<Vec<u32>>,
+    starts: Starts,
     busy: AtomicUsize,
     queues: LocalQueues,
     timeouts: Timeouts<Limited>,
@@ -203,17 +202,11 @@ impl Threads {
         self.present.fetch_add(1, Ordering::SeqCst);
         let is_wanted = self.ledger.needs_workers();
         if is_wanted {
-            self.expected.fetch_add(1, Ordering::SeqCst);
+            self.starts.expect();
         } else {
             self.leave();
         }
         is_wanted
-    }
-
-    /// Makes the calling thread an expected worker. Returns false if there is none: see
-    /// [`start_instead`](Self::start_instead).
-    fn begin(&self) -> bool {
-        self.expected.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |expected| expected.checked_sub(1)).is_ok()
     }
 
     /// Starts one more worker, if there is something to do.
@@ -222,27 +215,15 @@ impl Threads {
             return Ok(());
         }
         self.start_thread(py).inspect_err(|_| {
-            if self.begin() {
+            if self.starts.begin() {
                 self.leave();
             }
         })
     }
 
-    /// Starts a thread if this thread, in a signal handler, has interrupted its own start of a worker. It cannot wait for
-    /// that worker, but for this one. Whichever begins first is the worker, and the other one exits at once.
-    fn start_instead(&self, py: Python<'_>) -> PyResult<()> {
-        let is_starting = lock(py, &self.starting).contains(&process::thread_id());
-        if is_starting && self.expected.load(Ordering::SeqCst) > 0 { self.start_thread(py) } else { Ok(()) }
-    }
-
     fn start_thread(&self, py: Python<'_>) -> PyResult<()> {
-        lock(py, &self.starting).push(process::thread_id());
-        let started = self.handle(py).and_then(|handle| self.ledger.hooks.call(py, intern!(py, "start"), (handle,)));
-        let mut starting = lock(py, &self.starting);
-        if let Some(at) = starting.iter().rposition(|thread| *thread == process::thread_id()) {
-            starting.remove(at);
-        }
-        started.map(drop)
+        let handle = self.handle(py)?;
+        self.starts.run(py, || self.ledger.hooks.call(py, intern!(py, "start"), (handle,)).map(drop))
     }
 }
 
@@ -268,8 +249,7 @@ impl ThreadCrew {
             untold: AtomicBool::new(false),
             pulling: Mutex::new(()),
             present: AtomicUsize::new(0),
-            expected: AtomicUsize::new(0),
-            starting: Mutex::default(),
+            starts: Starts::default(),
             busy: AtomicUsize::new(0),
             queues: LocalQueues::default(),
             timeouts: Timeouts::default(),
@@ -293,7 +273,7 @@ impl ThreadCrew {
             let present = crew.present.load(Ordering::SeqCst);
             let free = present.saturating_sub(crew.busy.load(Ordering::SeqCst));
             if present >= most || free >= wanted || !crew.ledger.needs_workers() {
-                return crew.start_instead(py);
+                return if crew.starts.are_interrupted(py) { crew.start_thread(py) } else { Ok(()) };
             }
             crew.start(py)?;
         }
@@ -302,7 +282,7 @@ impl ThreadCrew {
     /// Works until there will be nothing more to do: for a thread that was started. An error that is not a task's own
     /// breaks the pool, since the tasks that the worker has claimed get no outcome any more.
     fn work(&self, py: Python<'_>) -> PyResult<()> {
-        if !self.crew.begin() {
+        if !self.crew.starts.begin() {
             return Ok(());
         }
         match caught(|| self.crew.work(py)).and_then(|worked| worked) {
@@ -313,7 +293,7 @@ impl ThreadCrew {
 
     /// A worker could not begin, because of this error.
     fn refuse(&self, py: Python<'_>, error: Py<PyAny>) -> PyResult<()> {
-        if !self.crew.begin() {
+        if !self.crew.starts.begin() {
             return Ok(());
         }
         self.crew.lose_worker(py, intern!(py, "broken"), error)
